@@ -1,0 +1,148 @@
+"""The potential: E = sum_i V(n_i), V = E0[z_i] + sum_b xi_b B_b(n_i), or V = E0[z_i] + NN(B(n_i)).
+
+Shapeev 2016, eqs. 2.1-2.4. f_mu stands in `radial`, M[mu, nu] and B_b in `moments`; this file holds the parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Batch, Prediction
+from .engine import Engine
+from .engine.torch_engine import evaluate as torch_engine
+from .levels import Basis
+from .moments import program
+from .radial import core_repulsion, radial_basis, radial_functions
+
+
+@dataclass(frozen=True)
+class RadialShape:
+    """Range and size of the radial functions. Lengths in A."""
+
+    cutoff: float
+    min_dist: float
+    n_q: int
+    scaling: float = 1.0
+    repulsion: bool = False  # MLIP's RBChebyshev_repuls below min_dist
+
+    def __post_init__(self) -> None:
+        if not 0 < self.min_dist < self.cutoff:
+            raise ValueError(f"min_dist must lie between 0 and the cutoff, found {self.min_dist} and {self.cutoff} A")
+        if self.n_q < 1:
+            raise ValueError(f"n_q must be at least 1, found {self.n_q}")
+
+
+class LinearReadout(nn.Module):
+    """V - E0 = sum_b xi_b B_b with xi = weight / scale: the weights see basis functions of one size."""
+
+    def __init__(self, n_basis: int) -> None:
+        super().__init__()
+        self.weight_B = nn.Parameter(torch.zeros(n_basis, dtype=torch.float64))
+        self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))
+        self.register_buffer("scale_B", torch.ones(n_basis, dtype=torch.float64))
+
+    @property
+    def moment_coeffs(self) -> Tensor:
+        """xi, as a .mtp file holds it: (B)."""
+        return self.weight_B / self.scale_B
+
+    def forward(self, basis_AB: Tensor) -> Tensor:
+        return basis_AB @ self.moment_coeffs
+
+
+class NeuralReadout(nn.Module):
+    """V - E0 = NN((B - mean) / scale): hidden layers of `widths` neurons with SiLU, whose derivatives are smooth."""
+
+    def __init__(self, n_basis: int, widths: Sequence[int]) -> None:
+        super().__init__()
+        sizes = [n_basis, *widths]
+        layers: list[nn.Module] = []
+        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.SiLU()]
+        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64))
+        self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))
+        self.register_buffer("scale_B", torch.ones(n_basis, dtype=torch.float64))
+
+    def forward(self, basis_AB: Tensor) -> Tensor:
+        return self.layers((basis_AB - self.mean_B) / self.scale_B).squeeze(-1)
+
+
+class MTP(nn.Module):
+    """A moment tensor potential for given species.
+
+    `species` are atomic numbers; their order is that of the rows of every coefficient. Parameters: `radial_coeffs`
+    (C, C, R, Q), center species first; `species_coeffs` (C), E0 in eV; those of `readout`.
+    """
+
+    def __init__(
+        self, species: Sequence[int], basis: Basis, radial: RadialShape, widths: Sequence[int] = (), engine: Engine = torch_engine
+    ) -> None:
+        super().__init__()
+        self.species, self.basis, self.radial, self.widths = tuple(species), basis, radial, tuple(widths)
+        self.engine = engine
+        c = len(self.species)
+        self.radial_coeffs = nn.Parameter(torch.zeros(c, c, basis.n_radial, radial.n_q, dtype=torch.float64))
+        self.species_coeffs = nn.Parameter(torch.zeros(c, dtype=torch.float64))
+        n_basis = len(basis.scalars)
+        self.readout = NeuralReadout(n_basis, self.widths) if self.widths else LinearReadout(n_basis)
+        index = torch.full((119,), -1, dtype=torch.int64)
+        index[list(self.species)] = torch.arange(c)
+        self.register_buffer("species_of_number", index, persistent=False)
+
+    @property
+    def cutoff(self) -> float:
+        return self.radial.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.species_coeffs.dtype
+
+    def shape(self) -> dict:
+        """What is needed beside the parameters to make the same potential: plain numbers and lists."""
+        return {
+            "species": list(self.species),
+            "radial": asdict(self.radial),
+            "widths": list(self.widths),
+            "basis": {k: [list(row) if isinstance(row, tuple) else row for row in v] for k, v in asdict(self.basis).items()},
+        }
+
+    @classmethod
+    def of_shape(cls, shape: dict) -> MTP:
+        """The potential of a `shape()`, its parameters zero."""
+        basis = {k: tuple(tuple(row) if isinstance(row, list) else row for row in v) for k, v in shape["basis"].items()}
+        return cls(shape["species"], Basis(**basis), RadialShape(**shape["radial"]), shape["widths"])
+
+    def forward(self, batch: Batch, training: bool = False) -> Prediction:
+        """Energies, forces and stress of a batch; with `training`, differentiable in the parameters."""
+        return self.engine(self, batch, training)
+
+    def species_A(self, batch: Batch) -> Tensor:
+        """Species index of every atom. Raises ValueError for an element without parameters."""
+        species_A = self.species_of_number[batch.numbers_A]
+        if species_A.numel() and int(species_A.min()) < 0:
+            missing = sorted(set(batch.numbers_A[species_A < 0].tolist()))
+            raise ValueError(f"atomic numbers {missing} are not among the potential's species {list(self.species)}")
+        return species_A
+
+    def site_basis(self, batch: Batch, r_E3: Tensor) -> Tensor:
+        """Basis functions B_b of every atom: (A, B)."""
+        r_E = r_E3.norm(dim=-1)
+        species_A = self.species_A(batch)
+        shape = self.radial
+        inner_E = r_E.clamp(min=shape.min_dist) if shape.repulsion else r_E
+        basis_EQ = radial_basis(inner_E, shape.min_dist, shape.cutoff, shape.n_q, shape.scaling)
+        f_ER = radial_functions(basis_EQ, self.radial_coeffs, species_A[batch.center_E], species_A[batch.neighbor_E])
+        tensors = program(self.basis, r_E3.device)
+        return tensors.contract(tensors.moments(f_ER, r_E3 / r_E[:, None], batch.center_E, batch.n_atoms))
+
+    def site_energies(self, batch: Batch, r_E3: Tensor) -> Tensor:
+        """V(n_i) of every atom, eV: (A)."""
+        energies_A = self.species_coeffs[self.species_A(batch)] + self.readout(self.site_basis(batch, r_E3))
+        if self.radial.repulsion:
+            wall_E = core_repulsion(r_E3.norm(dim=-1), self.radial.min_dist)
+            energies_A = energies_A.index_add(0, batch.center_E, wall_E)
+        return energies_A

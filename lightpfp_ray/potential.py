@@ -1,0 +1,93 @@
+"""A potential on disk: a folder of potential.json (shape, units, origin) and weights.safetensors; no pickle."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from .errors import UserError
+from .files import write_atomically
+from .mlip_format import read_mtp
+from .mtp.model import MTP
+
+if TYPE_CHECKING:
+    from .calculator import MTPCalculator
+
+FORMAT = 1
+"""Version of the folder's layout; a reader refuses a later one."""
+
+
+@dataclass(frozen=True)
+class Potential:
+    """A trained potential and what is known of its making."""
+
+    model: MTP
+    origin: dict[str, Any]
+
+    def calculator(self) -> MTPCalculator:
+        """An ASE calculator: energy, free_energy, energies, forces, stress."""
+        from .calculator import MTPCalculator
+
+        return MTPCalculator(self.model)
+
+    def save(self, folder: Path) -> None:
+        """Write both files, the weights first; a reader never sees half of one."""
+        folder.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
+        write_atomically(folder / "weights.safetensors", save(state))
+        head = {"format": FORMAT, "units": {"length": "A", "energy": "eV"}, "shape": self.model.shape(), "origin": self.origin}
+        write_atomically(folder / "potential.json", json.dumps(head, indent=1).encode())
+
+
+def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
+    """A potential from its folder, from an output folder that holds one, or from a .mtp / .almtp file.
+
+    `species`: atomic numbers in the file's order, for files that only number their species. Raises UserError.
+    """
+    path = Path(path)
+    if path.is_file() and path.suffix in (".mtp", ".almtp"):
+        return Potential(read_mtp(path, species), {"file": str(path)})
+    folder = path / "potential" if (path / "potential" / "potential.json").exists() else path
+    head = _head(folder)
+    try:
+        state = load_file(folder / "weights.safetensors")
+        model = MTP.of_shape(head["shape"]).to(state["species_coeffs"].dtype)
+        model.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{folder}: the weights do not fit potential.json: {str(error).splitlines()[0]}") from None
+    return Potential(model, head.get("origin", {}))
+
+
+def _head(folder: Path) -> dict[str, Any]:
+    file = folder / "potential.json"
+    try:
+        head = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no potential here: expected a folder with potential.json, or a .mtp file") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read: {error}") from None
+    if head.get("format") != FORMAT:
+        raise UserError(f"{file}: format {head.get('format')} found, this version reads {FORMAT}: use a newer lightpfp_ray")
+    return head
+
+
+def restricted(model: MTP, species: Sequence[int]) -> MTP:
+    """The same potential with the parameters of `species` only, in that order. Raises UserError for one it lacks."""
+    missing = sorted(set(species) - set(model.species))
+    if missing:
+        raise UserError(f"the potential has no parameters for atomic numbers {missing}; it knows {list(model.species)}")
+    shape = {**model.shape(), "species": list(species)}
+    rows = torch.tensor([model.species.index(z) for z in species])
+    state = model.state_dict()
+    state["species_coeffs"] = state["species_coeffs"][rows]
+    state["radial_coeffs"] = state["radial_coeffs"][rows][:, rows]
+    smaller = MTP.of_shape(shape).to(model.dtype)
+    smaller.load_state_dict(state)
+    return smaller
