@@ -97,9 +97,7 @@ def _moments(levels: Levels) -> list[Moment]:
     """Moments whose own level is within levmax."""
     room = levels.levmax - levels.init_cost
     return [
-        (mu, nu)
-        for mu in range(room // levels.mu_cost + 1)
-        for nu in range((room - levels.mu_cost * mu) // levels.nu_cost + 1)
+        (mu, nu) for mu in range(room // levels.mu_cost + 1) for nu in range((room - levels.mu_cost * mu) // levels.nu_cost + 1)
     ]
 
 
@@ -157,7 +155,7 @@ class _Program:
             self._add(key, needed)
             return key
         splits = _splits_of_three if len(chosen) == 3 else _splits_of_four
-        candidates = [split for split in splits(chosen, table)]
+        candidates = list(splits(chosen, table))
         final, needed = min(candidates, key=lambda c: len(c[0]) + self._new_products(c[1]))
         self._add((chosen, table), {**needed, (chosen, table): final})
         return (chosen, table)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class NeuralReadout(nn.Module):
         super().__init__()
         sizes = [n_basis, *widths]
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.SiLU()]
         self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64))
         self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))

@@ -5,6 +5,8 @@
 Shapeev 2016, eq. 3.2; Novikov et al. 2021, eq. 5. Below r_min the polynomials go on (s < -1).
 """
 
+from math import exp
+
 import torch
 from torch import Tensor
 
@@ -35,5 +37,5 @@ def radial_functions(basis_EQ: Tensor, coeffs_CCRQ: Tensor, center_E: Tensor, ne
 
 def core_repulsion(r_E: Tensor, min_dist: float) -> Tensor:
     """10000 (exp(-10 (r - 1)) - exp(-10 (r_min - 1))) eV below r_min, else 0: MLIP's RBChebyshev_repuls."""
-    wall_E = 1e4 * (torch.exp(-10 * (r_E - 1)) - torch.exp(torch.as_tensor(-10 * (min_dist - 1)).to(r_E)))
+    wall_E = 1e4 * (torch.exp(-10 * (r_E - 1)) - exp(-10 * (min_dist - 1)))
     return torch.where(r_E < min_dist, wall_E, torch.zeros_like(r_E))
