@@ -1,7 +1,8 @@
 """Training of moment tensor potentials on Ray, from the control file of LightPFP.
 
-Where to read: the equations stand in `mtp` (`radial.py`: f_mu; `moments.py`: M and B; `model.py`: the energy), the training
-in `training`, Ray in `cluster`. `load(path).calculator()` gives a finished potential to ASE.
+Where to read: the equations stand in `mtp` (`radial.py`: f_mu; `moments.py`: M and B; `model.py`:
+the energy), the training in `training`, Ray in `cluster`. `load(path).calculator()` gives a
+finished potential to ASE.
 """
 
 from importlib.metadata import version

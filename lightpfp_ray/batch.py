@@ -1,4 +1,5 @@
-"""Batch: concatenated structures with their edges and labels, the only type that data and model share.
+"""Batch: concatenated structures with their edges and labels, the only type that data and model
+share.
 
 Shape letters: S structures, A atoms of all structures, E directed edges, sorted by center.
 """

@@ -1,4 +1,6 @@
-"""The potential as an ASE calculator: energy (eV), forces (eV/A), stress (eV/A^3, Voigt, positive under tension)."""
+"""The potential as an ASE calculator: energy (eV), forces (eV/A), stress (eV/A^3, Voigt, positive
+under tension).
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,21 @@ from .mtp.model import MTP
 class MTPCalculator(Calculator):
     """Evaluates an MTP; stress only for structures periodic along three vectors."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "free_energy", "energies", "forces", "stress"]
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "energies",
+        "forces",
+        "stress",
+    ]
 
     def __init__(self, model: MTP, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.model = model
 
-    def calculate(self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes) -> None:
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Any = None, system_changes: Any = all_changes
+    ) -> None:
         super().calculate(atoms, properties, system_changes)
         structure = Structure(
             numbers=self.atoms.numbers,
@@ -41,4 +51,6 @@ class MTPCalculator(Calculator):
         if self.atoms.pbc.all():
             self.results["stress"] = prediction.stress_S6[0].double().numpy()
         elif "stress" in (properties or ()):
-            raise PropertyNotImplementedError(f"stress needs a cell periodic along three vectors, pbc is {self.atoms.pbc}")
+            raise PropertyNotImplementedError(
+                f"stress needs a cell periodic along three vectors, pbc is {self.atoms.pbc}"
+            )

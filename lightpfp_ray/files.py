@@ -7,7 +7,9 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step; after a crash the old content or the new one is there, never a part."""
+    """Replace `path` by `content` in one step; after a crash the old content or the new one is
+    there, never a part.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with beside.open("wb") as file:

@@ -1,7 +1,7 @@
 """MLIP's potential files: .mtp (MLIP-2) and .almtp (MLIP-3), text with `key = value` lines.
 
-The species of such a file are indices, or atomic numbers where MLIP-3 was asked for them; what follows the last known
-key (an active set, partly binary) is not read.
+The species of such a file are indices, or atomic numbers where MLIP-3 was asked for them; what
+follows the last known key (an active set, partly binary) is not read.
 """
 
 from __future__ import annotations
@@ -37,31 +37,46 @@ class _File:
 
     def field(self, key: str) -> str:
         if key not in self.fields:
-            raise UserError(f"{self.path}: no `{key}` found; expected an MTP file of MLIP-2 or MLIP-3 with all its fields")
+            raise UserError(
+                f"{self.path}: no `{key}` found; expected an MTP file of MLIP-2 or MLIP-3 "
+                "with all its fields"
+            )
         return self.fields[key]
 
     def numbers(self, key: str) -> list[str]:
         return _NUMBER.findall(self.field(key))
 
     def rows(self, key: str) -> tuple[tuple[int, ...], ...]:
-        return tuple(tuple(row) for row in np.array(self.numbers(key), dtype=int).reshape(-1, 4).tolist())
+        return tuple(
+            tuple(row) for row in np.array(self.numbers(key), dtype=int).reshape(-1, 4).tolist()
+        )
 
 
 def read_mtp(path: str | Path, species: Sequence[int] | None = None) -> MTP:
-    """The potential of a file. `species`: atomic numbers in the file's order; not needed where the file names them.
+    """The potential of a file. `species`: atomic numbers in the file's order; not needed where the
+    file names them.
 
     Raises UserError for a file of another kind, and where the species are not known.
     """
     file = _read(Path(path))
     kind = file.field("radial_basis_type")
     if kind not in _RADIAL_TYPES:
-        raise UserError(f"{path}: radial_basis_type {kind} found, expected one of {', '.join(_RADIAL_TYPES)}")
+        raise UserError(
+            f"{path}: radial_basis_type {kind} found, expected one of {', '.join(_RADIAL_TYPES)}"
+        )
     labels, coeffs_CCRQ = _radial_coeffs(file)
     n_components = int(file.number("alpha_index_basic_count"))
     components = file.rows("alpha_index_basic")
     if len(components) != n_components:
-        raise UserError(f"{path}: {len(components)} rows of alpha_index_basic found, alpha_index_basic_count is {n_components}")
-    basis = Basis(components, file.rows("alpha_index_times"), tuple(int(i) for i in file.numbers("alpha_moment_mapping")))
+        raise UserError(
+            f"{path}: {len(components)} rows of alpha_index_basic found, "
+            f"alpha_index_basic_count is {n_components}"
+        )
+    basis = Basis(
+        components,
+        file.rows("alpha_index_times"),
+        tuple(int(i) for i in file.numbers("alpha_moment_mapping")),
+    )
     radial = RadialShape(
         cutoff=file.number("max_dist"),
         min_dist=file.number("min_dist"),
@@ -101,7 +116,10 @@ def _radial_coeffs(file: _File) -> tuple[list[int], np.ndarray]:
     values = [np.array(_NUMBER.findall(part), dtype=float) for part in _PAIR.split(block)[3::3]]
     labels = list(dict.fromkeys(a for a, _ in pairs))
     if len(pairs) != c * c or len(labels) != c or any(v.size != r * q for v in values):
-        raise UserError(f"{file.path}: radial_coeffs hold {len(pairs)} pairs, expected {c * c} of {r} x {q} numbers")
+        raise UserError(
+            f"{file.path}: radial_coeffs hold {len(pairs)} pairs, expected {c * c} of {r} x "
+            f"{q} numbers"
+        )
     coeffs = np.empty((c, c, r, q))
     for (a, b), v in zip(pairs, values, strict=True):
         coeffs[labels.index(a), labels.index(b)] = v.reshape(r, q)
@@ -114,5 +132,8 @@ def _species(file: _File, labels: list[int], given: Sequence[int] | None) -> tup
             raise UserError(f"{file.path} holds {len(labels)} species, but {len(given)} were named")
         return tuple(given)
     if labels == list(range(len(labels))):
-        raise UserError(f"{file.path} labels its species 0 to {len(labels) - 1}: name their atomic numbers with species=[...]")
+        raise UserError(
+            f"{file.path} labels its species 0 to {len(labels) - 1}: name their atomic "
+            "numbers with species=[...]"
+        )
     return tuple(labels)

@@ -1,4 +1,6 @@
-"""A potential on disk: a folder of potential.json (shape, units, origin) and weights.safetensors; no pickle."""
+"""A potential on disk: a folder of potential.json (shape, units, origin) and weights.safetensors;
+no pickle.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +44,21 @@ class Potential:
         folder.mkdir(parents=True, exist_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         write_atomically(folder / "weights.safetensors", save(state))
-        head = {"format": FORMAT, "units": {"length": "A", "energy": "eV"}, "shape": self.model.shape(), "origin": self.origin}
+        head = {
+            "format": FORMAT,
+            "units": {"length": "A", "energy": "eV"},
+            "shape": self.model.shape(),
+            "origin": self.origin,
+        }
         write_atomically(folder / "potential.json", json.dumps(head, indent=1).encode())
 
 
 def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
-    """A potential from its folder, from an output folder that holds one, or from a .mtp / .almtp file.
+    """A potential from its folder, from an output folder that holds one, or from a .mtp / .almtp
+    file.
 
-    `species`: atomic numbers in the file's order, for files that only number their species. Raises UserError.
+    `species`: atomic numbers in the file's order, for files that only number their species. Raises
+    UserError.
     """
     path = Path(path)
     if path.is_file() and path.suffix in (".mtp", ".almtp"):
@@ -61,7 +70,9 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
         model = MTP.of_shape(head["shape"]).to(state["species_coeffs"].dtype)
         model.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{folder}: the weights do not fit potential.json: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"{folder}: the weights do not fit potential.json: {str(error).splitlines()[0]}"
+        ) from None
     return Potential(model, head.get("origin", {}))
 
 
@@ -70,19 +81,29 @@ def _head(folder: Path) -> dict[str, Any]:
     try:
         head = json.loads(file.read_text())
     except FileNotFoundError:
-        raise UserError(f"{folder}: no potential here: expected a folder with potential.json, or a .mtp file") from None
+        raise UserError(
+            f"{folder}: no potential here: expected a folder with potential.json, or a .mtp file"
+        ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
     if head.get("format") != FORMAT:
-        raise UserError(f"{file}: format {head.get('format')} found, this version reads {FORMAT}: use a newer lightpfp_ray")
+        raise UserError(
+            f"{file}: format {head.get('format')} found, this version reads {FORMAT}: use a "
+            "newer lightpfp_ray"
+        )
     return head
 
 
 def restricted(model: MTP, species: Sequence[int]) -> MTP:
-    """The same potential with the parameters of `species` only, in that order. Raises UserError for one it lacks."""
+    """The same potential with the parameters of `species` only, in that order. Raises UserError for
+    one it lacks.
+    """
     missing = sorted(set(species) - set(model.species))
     if missing:
-        raise UserError(f"the potential has no parameters for atomic numbers {missing}; it knows {list(model.species)}")
+        raise UserError(
+            f"the potential has no parameters for atomic numbers {missing}; it knows "
+            f"{list(model.species)}"
+        )
     shape = {**model.shape(), "species": list(species)}
     rows = torch.tensor([model.species.index(z) for z in species])
     state = model.state_dict()

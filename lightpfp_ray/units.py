@@ -1,6 +1,8 @@
-"""Units are eV and Angstrom everywhere inside; this file holds what people read, and the sign of a stress.
+"""Units are eV and Angstrom everywhere inside; this file holds what people read, and the sign of a
+stress.
 
-A stress is (1 / volume) dE / d(strain), positive under tension, Voigt order xx yy zz yz xz xy (ASE's).
+A stress is (1 / volume) dE / d(strain), positive under tension, Voigt order xx yy zz yz xz xy
+(ASE's).
 """
 
 import numpy as np

@@ -29,9 +29,13 @@ def structure(kind):
     triclinic = np.array([[4.1, 0.2, 0.0], [1.9, 3.8, 0.1], [0.5, -0.7, 4.4]])
     if kind == "one atom":
         return Structure(np.array([13]), np.zeros((1, 3)), 0.6 * triclinic, np.array([True] * 3))
-    grid = np.array([[0, 0, 0], [2.1, 0, 0], [0, 2.2, 0], [2, 2, 2.1]]) + 0.1 * rng.normal(size=(4, 3))
+    grid = np.array([[0, 0, 0], [2.1, 0, 0], [0, 2.2, 0], [2, 2, 2.1]]) + 0.1 * rng.normal(
+        size=(4, 3)
+    )
     periodic = kind == "triclinic"
-    return Structure(np.array([13, 28, 28, 13]), grid, triclinic * periodic, np.array([periodic] * 3))
+    return Structure(
+        np.array([13, 28, 28, 13]), grid, triclinic * periodic, np.array([periodic] * 3)
+    )
 
 
 def evaluate(model, s):
@@ -50,7 +54,9 @@ def test_forces_are_minus_the_gradient_of_the_energy(kind, widths):
     for i, k in np.ndindex(s.positions.shape):
         step = np.zeros_like(s.positions)
         step[i, k] = h
-        up, down = (energy(model, replace(s, positions=s.positions + sign * step)) for sign in (1, -1))
+        up, down = (
+            energy(model, replace(s, positions=s.positions + sign * step)) for sign in (1, -1)
+        )
         assert forces[i, k] == pytest.approx(-(up - down) / (2 * h), abs=1e-7)
 
 
@@ -81,11 +87,16 @@ def test_rotation_translation_and_permutation_change_nothing():
     rotation, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))
     order = [2, 0, 3, 1]
     moved = replace(
-        s, numbers=s.numbers[order], positions=(s.positions @ rotation + [0.3, 7.1, -2.0])[order], cell=s.cell @ rotation
+        s,
+        numbers=s.numbers[order],
+        positions=(s.positions @ rotation + [0.3, 7.1, -2.0])[order],
+        cell=s.cell @ rotation,
     )
     before, after = evaluate(model, s), evaluate(model, moved)
     assert float(after.energy_S[0]) == pytest.approx(float(before.energy_S[0]), rel=1e-12)
-    np.testing.assert_allclose(after.forces_A3, (before.forces_A3.numpy() @ rotation)[order], atol=1e-11)
+    np.testing.assert_allclose(
+        after.forces_A3, (before.forces_A3.numpy() @ rotation)[order], atol=1e-11
+    )
 
 
 def test_the_choice_of_the_cell_changes_nothing():
@@ -105,7 +116,12 @@ def test_energy_and_force_vanish_smoothly_at_the_cutoff():
     model = potential()
 
     def pair(r):
-        return Structure(np.array([13, 28]), np.array([[0, 0, 0], [r, 0, 0]]), np.zeros((3, 3)), np.zeros(3, bool))
+        return Structure(
+            np.array([13, 28]),
+            np.array([[0, 0, 0], [r, 0, 0]]),
+            np.zeros((3, 3)),
+            np.zeros(3, bool),
+        )
 
     apart = energy(model, pair(2 * CUTOFF))
     for gap in (1e-3, 1e-5):
@@ -116,7 +132,11 @@ def test_energy_and_force_vanish_smoothly_at_the_cutoff():
 
 def test_energies_of_separated_fragments_add_up():
     model, s = potential(), structure("cluster")
-    both = replace(s, numbers=np.tile(s.numbers, 2), positions=np.concatenate([s.positions, s.positions + 50.0]))
+    both = replace(
+        s,
+        numbers=np.tile(s.numbers, 2),
+        positions=np.concatenate([s.positions, s.positions + 50.0]),
+    )
     assert energy(model, both) == pytest.approx(2 * energy(model, s), rel=1e-12)
 
 
@@ -142,4 +162,6 @@ def test_gradient_of_a_loss_of_energies_forces_and_stress(widths, power):
             with torch.no_grad():
                 parameter -= sign * h * direction
         expected = (values[0] - values[1]) / (2 * h)
-        assert float((parameter.grad * direction).sum()) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+        assert float((parameter.grad * direction).sum()) == pytest.approx(
+            expected, rel=1e-5, abs=1e-6
+        )

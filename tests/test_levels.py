@@ -7,7 +7,15 @@ import torch
 from lightpfp_ray.mtp.levels import Levels, contractions, make_basis
 from lightpfp_ray.mtp.moments import program
 
-PUBLISHED = {2: (1, 1, 1), 4: (1, 1, 2), 6: (2, 5, 5), 8: (2, 11, 9), 10: (3, 25, 16), 12: (3, 46, 29), 14: (4, 81, 52)}
+PUBLISHED = {
+    2: (1, 1, 1),
+    4: (1, 1, 2),
+    6: (2, 5, 5),
+    8: (2, 11, 9),
+    10: (3, 25, 16),
+    12: (3, 46, 29),
+    14: (4, 81, 52),
+}
 PUBLISHED |= {16: (4, 130, 92), 18: (5, 201, 163), 20: (5, 295, 288)}
 
 
@@ -51,5 +59,7 @@ def test_every_scalar_is_its_contraction_of_full_tensors(levels):
     center = torch.zeros(5, dtype=torch.int64)
     moments = tensors.moments(torch.from_numpy(f_RJ.T.copy()), torch.from_numpy(u_J3), center, 1)
     got = tensors.contract(moments)[0].numpy()
-    expected = [full_contraction(chosen, table, f_RJ, u_J3) for chosen, table in contractions(levels)]
+    expected = [
+        full_contraction(chosen, table, f_RJ, u_J3) for chosen, table in contractions(levels)
+    ]
     np.testing.assert_allclose(got, expected, rtol=1e-11, atol=1e-12)

@@ -1,4 +1,6 @@
-"""A potential on disk: what was saved is what is loaded; what is not a potential is refused in a line."""
+"""A potential on disk: what was saved is what is loaded; what is not a potential is refused in a
+line.
+"""
 
 import pytest
 import torch
@@ -16,7 +18,9 @@ def test_a_saved_potential_is_loaded_bit_for_bit(tmp_path, widths):
     Potential(model, {}).save(tmp_path / "potential")
     loaded = load(tmp_path).model
     assert loaded.shape() == model.shape()
-    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.parameters(), loaded.parameters(), strict=True)
+    )
 
 
 def test_a_potential_of_fewer_species_says_the_same_of_them():

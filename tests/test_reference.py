@@ -1,4 +1,6 @@
-"""Energies, forces and stress of MLIP-3's potentials, where its vectors stand beside the repository."""
+"""Energies, forces and stress of MLIP-3's potentials, where its vectors stand beside the
+repository.
+"""
 
 import json
 from pathlib import Path
@@ -12,12 +14,16 @@ from lightpfp_ray import load
 REFERENCE = Path(__file__).parents[2] / "shared" / "reference"
 NAMES = sorted(p.stem for p in REFERENCE.glob("*.json"))
 
-pytestmark = pytest.mark.skipif(not NAMES, reason="reference vectors of MLIP-3 are not beside this checkout")
+pytestmark = pytest.mark.skipif(
+    not NAMES, reason="reference vectors of MLIP-3 are not beside this checkout"
+)
 
 
 @pytest.mark.parametrize("name", NAMES or ["absent"])
 def test_potential_gives_what_the_reference_code_gives(name):
-    species = [s["atomic_number"] for s in json.loads((REFERENCE / f"{name}.json").read_text())["species"]]
+    species = [
+        s["atomic_number"] for s in json.loads((REFERENCE / f"{name}.json").read_text())["species"]
+    ]
     calculator = load(REFERENCE / f"{name}.almtp", species).calculator()
     for atoms in read(REFERENCE / f"{name}.extxyz", ":"):
         calculator.calculate(atoms)

@@ -16,13 +16,19 @@ def test_calibration_makes_the_weighted_losses_equal_and_keeps_their_total():
 
 
 def test_a_label_that_is_absent_gets_no_weight():
-    new = calibrated({"energy": 0.5, "forces": 2.0, "stress": None}, {"energy": 1.0, "forces": 0.25, "stress": 1.0})
+    new = calibrated(
+        {"energy": 0.5, "forces": 2.0, "stress": None},
+        {"energy": 1.0, "forces": 0.25, "stress": 1.0},
+    )
     assert new == pytest.approx({"energy": 1.0, "forces": 0.25, "stress": 0.0})
 
 
 def test_calibration_without_a_loss_is_refused():
     with pytest.raises(UserError, match="positive weighted loss"):
-        calibrated({"energy": None, "forces": 0.0, "stress": None}, {"energy": 1.0, "forces": 1.0, "stress": 1.0})
+        calibrated(
+            {"energy": None, "forces": 0.0, "stress": None},
+            {"energy": 1.0, "forces": 1.0, "stress": 1.0},
+        )
 
 
 @pytest.mark.parametrize(

@@ -23,11 +23,17 @@ def batch_from_structures(structures: Sequence[Structure], cutoff: float) -> Bat
         positions_A3=_joined([s.positions for s in structures], np.float64, 3),
         cell_S33=_joined([np.reshape(s.cell, (1, 3, 3)) for s in structures], np.float64, 3, 3),
         volume_S=torch.tensor([_volume(s) for s in structures], dtype=torch.float64),
-        center_E=_joined([c + start for (c, _, _), start in zip(found, first, strict=True)], np.int64),
-        neighbor_E=_joined([n + start for (_, n, _), start in zip(found, first, strict=True)], np.int64),
+        center_E=_joined(
+            [c + start for (c, _, _), start in zip(found, first, strict=True)], np.int64
+        ),
+        neighbor_E=_joined(
+            [n + start for (_, n, _), start in zip(found, first, strict=True)], np.int64
+        ),
         shift_E3=_joined([shift for _, _, shift in found], np.int16, 3),
         energy_S=_joined([_label(s.energy, (1,)) for s in structures], np.float64),
-        forces_A3=_joined([_label(s.forces, (len(s.numbers), 3)) for s in structures], np.float64, 3),
+        forces_A3=_joined(
+            [_label(s.forces, (len(s.numbers), 3)) for s in structures], np.float64, 3
+        ),
         stress_S6=_joined([_label(s.stress, (1, 6)) for s in structures], np.float64, 6),
     )
 

@@ -1,1 +1,3 @@
-"""The moment tensor potential: `levels` counts, `radial` and `moments` hold the equations, `model` the parameters."""
+"""The moment tensor potential: `levels` counts, `radial` and `moments` hold the equations, `model`
+the parameters.
+"""

@@ -1,11 +1,13 @@
-"""From levmax and costs to components, products and scalars: the basis as a straight-line program of integers.
+"""From levmax and costs to components, products and scalars: the basis as a straight-line program
+of integers.
 
     lev M[mu, nu] = moment_init_cost + moment_mu_cost mu + moment_nu_cost nu
     B = every full contraction of at most four moments whose levels add up to at most levmax
 
-A contraction of k moments is a symmetric k x k table n_pq: how many indices moment p shares with q. Gubaev et al. 2019,
-eqs. 5-7; Novikov et al. 2021, eqs. 4-6. The tensors are symmetric, so a component is a monomial (a, b, c), and a sum over
-n shared indices is a sum over monomials of degree n weighted by multinomial(n; a, b, c).
+A contraction of k moments is a symmetric k x k table n_pq: how many indices moment p shares with q.
+Gubaev et al. 2019, eqs. 5-7; Novikov et al. 2021, eqs. 4-6. The tensors are symmetric, so a
+component is a monomial (a, b, c), and a sum over n shared indices is a sum over monomials of degree
+n weighted by multinomial(n; a, b, c).
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ class Levels:
         if min(self.init_cost, self.mu_cost, self.nu_cost) < 1:
             raise ValueError(f"costs must be at least 1, found {self}")
         if self.levmax < self.init_cost:
-            raise ValueError(f"levmax {self.levmax} is below moment_init_cost {self.init_cost}: no basis function")
+            raise ValueError(
+                f"levmax {self.levmax} is below moment_init_cost {self.init_cost}: no basis "
+                "function"
+            )
 
     def of(self, moment: Moment) -> int:
         mu, nu = moment
@@ -46,10 +51,11 @@ class Levels:
 
 @dataclass(frozen=True)
 class Basis:
-    """A program: components of moments, then products in order, then which moments are the scalars B.
+    """A program: components of moments, then products in order, then which moments are the scalars
+    B.
 
-    A product (left, right, multiplicity, target) means moment[target] += multiplicity * moment[left] * moment[right];
-    left and right are complete before target begins.
+    A product (left, right, multiplicity, target) means moment[target] += multiplicity *
+    moment[left] * moment[right]; left and right are complete before target begins.
     """
 
     components: tuple[tuple[int, int, int, int], ...]  # (mu, a, b, c)
@@ -68,7 +74,9 @@ class Basis:
 @cache
 def monomials(degree: int) -> tuple[Monomial, ...]:
     """All (a, b, c) with a + b + c = degree."""
-    return tuple((a, b, degree - a - b) for a in range(degree, -1, -1) for b in range(degree - a, -1, -1))
+    return tuple(
+        (a, b, degree - a - b) for a in range(degree, -1, -1) for b in range(degree - a, -1, -1)
+    )
 
 
 def multinomial(m: Monomial) -> int:
@@ -97,7 +105,9 @@ def _moments(levels: Levels) -> list[Moment]:
     """Moments whose own level is within levmax."""
     room = levels.levmax - levels.init_cost
     return [
-        (mu, nu) for mu in range(room // levels.mu_cost + 1) for nu in range((room - levels.mu_cost * mu) // levels.nu_cost + 1)
+        (mu, nu)
+        for mu in range(room // levels.mu_cost + 1)
+        for nu in range((room - levels.mu_cost * mu) // levels.nu_cost + 1)
     ]
 
 
@@ -110,7 +120,9 @@ def _tables(nus: list[int]) -> Iterator[Table]:
         if i == len(pairs):
             if not any(left):
                 n = dict(zip(pairs, entries, strict=True))
-                yield tuple(tuple(n.get((min(p, q), max(p, q)), 0) for q in range(k)) for p in range(k))
+                yield tuple(
+                    tuple(n.get((min(p, q), max(p, q)), 0) for q in range(k)) for p in range(k)
+                )
             return
         p, q = pairs[i]
         last_of_row = q == k - 1
@@ -132,7 +144,9 @@ def _canonical(chosen: tuple[Moment, ...], table: Table) -> Table:
 
 @cache
 def make_basis(levels: Levels) -> Basis:
-    """The program of every contraction up to levmax; of the ways to split a contraction, the one with fewest new products."""
+    """The program of every contraction up to levmax; of the ways to split a contraction, the one
+    with fewest new products.
+    """
     program = _Program()
     scalars = [program.scalar(chosen, table) for chosen, table in contractions(levels)]
     return program.finish(scalars)
@@ -142,7 +156,9 @@ Terms = dict[tuple, int]  # (left key, right key) -> multiplicity
 
 
 class _Program:
-    """Collects intermediates once each; a key names an intermediate, its terms are sums of products of keys."""
+    """Collects intermediates once each; a key names an intermediate, its terms are sums of products
+    of keys.
+    """
 
     def __init__(self) -> None:
         self.terms: dict[tuple, Terms] = {}  # in the order in which they can be computed
@@ -169,13 +185,18 @@ class _Program:
 
     def finish(self, scalars: list[tuple]) -> Basis:
         """Number the components that are used, then the intermediates."""
-        used = {key for terms in self.terms.values() for pair in terms for key in pair} | set(scalars)
+        used = {key for terms in self.terms.values() for pair in terms for key in pair} | set(
+            scalars
+        )
         components = sorted(key[1:] for key in used if key[0] == "component")
         number = {("component", *c): i for i, c in enumerate(components)}
         products = []
         for key, terms in self.terms.items():
             number[key] = len(number)
-            products += [(number[left], number[right], times, number[key]) for (left, right), times in terms.items()]
+            products += [
+                (number[left], number[right], times, number[key])
+                for (left, right), times in terms.items()
+            ]
         return Basis(tuple(components), tuple(products), tuple(number[s] for s in scalars))
 
 
@@ -188,8 +209,12 @@ def _collect(terms: Terms, left: tuple, right: tuple, times: int) -> None:
     terms[pair] = terms.get(pair, 0) + times
 
 
-def _pair(first: Moment, second: Moment, shared: int, free1: Monomial, free2: Monomial) -> tuple[tuple, dict]:
-    """P[free1, free2] = sum_alpha multinomial(alpha) M1[alpha + free1] M2[alpha + free2], |alpha| = shared."""
+def _pair(
+    first: Moment, second: Moment, shared: int, free1: Monomial, free2: Monomial
+) -> tuple[tuple, dict]:
+    """P[free1, free2] = sum_alpha multinomial(alpha) M1[alpha + free1] M2[alpha + free2], |alpha| =
+    shared.
+    """
     if (second, free2) < (first, free1):
         first, second, free1, free2 = second, first, free2, free1
     key = ("pair", first, second, shared, free1, free2)
@@ -200,7 +225,9 @@ def _pair(first: Moment, second: Moment, shared: int, free1: Monomial, free2: Mo
     return key, {key: terms}
 
 
-def _splits_of_three(chosen: tuple[Moment, ...], table: Table) -> Iterator[tuple[Terms, dict[tuple, Terms]]]:
+def _splits_of_three(
+    chosen: tuple[Moment, ...], table: Table
+) -> Iterator[tuple[Terms, dict[tuple, Terms]]]:
     """(pq) with s: B = sum P_pq[alpha_ps, alpha_qs] M_s[alpha_ps + alpha_qs]."""
     for s in range(3):
         p, q = (i for i in range(3) if i != s)
@@ -209,12 +236,18 @@ def _splits_of_three(chosen: tuple[Moment, ...], table: Table) -> Iterator[tuple
         for ps, qs in product(monomials(table[p][s]), monomials(table[q][s])):
             key, pair = _pair(chosen[p], chosen[q], table[p][q], ps, qs)
             needed |= pair
-            _collect(final, key, _component(chosen[s], add(ps, qs)), multinomial(ps) * multinomial(qs))
+            _collect(
+                final, key, _component(chosen[s], add(ps, qs)), multinomial(ps) * multinomial(qs)
+            )
         yield final, needed
 
 
-def _splits_of_four(chosen: tuple[Moment, ...], table: Table) -> Iterator[tuple[Terms, dict[tuple, Terms]]]:
-    """(pq)(st): B = sum P_pq[ps + pt, qs + qt] P_st[ps + qs, pt + qt] over the monomials of the four crossing entries."""
+def _splits_of_four(
+    chosen: tuple[Moment, ...], table: Table
+) -> Iterator[tuple[Terms, dict[tuple, Terms]]]:
+    """(pq)(st): B = sum P_pq[ps + pt, qs + qt] P_st[ps + qs, pt + qt] over the monomials of the
+    four crossing entries.
+    """
     for p, q, s, t in ((0, 1, 2, 3), (0, 2, 1, 3), (0, 3, 1, 2)):
         final: Terms = {}
         needed: dict[tuple, Terms] = {}

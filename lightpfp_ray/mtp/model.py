@@ -1,6 +1,7 @@
 """The potential: E = sum_i V(n_i), V = E0[z_i] + sum_b xi_b B_b(n_i), or V = E0[z_i] + NN(B(n_i)).
 
-Shapeev 2016, eqs. 2.1-2.4. f_mu stands in `radial`, M[mu, nu] and B_b in `moments`; this file holds the parameters.
+Shapeev 2016, eqs. 2.1-2.4. f_mu stands in `radial`, M[mu, nu] and B_b in `moments`; this file holds
+the parameters.
 """
 
 from __future__ import annotations
@@ -32,13 +33,18 @@ class RadialShape:
 
     def __post_init__(self) -> None:
         if not 0 < self.min_dist < self.cutoff:
-            raise ValueError(f"min_dist must lie between 0 and the cutoff, found {self.min_dist} and {self.cutoff} A")
+            raise ValueError(
+                f"min_dist must lie between 0 and the cutoff, found {self.min_dist} and "
+                f"{self.cutoff} A"
+            )
         if self.n_q < 1:
             raise ValueError(f"n_q must be at least 1, found {self.n_q}")
 
 
 class LinearReadout(nn.Module):
-    """V - E0 = sum_b xi_b B_b with xi = weight / scale: the weights see basis functions of one size."""
+    """V - E0 = sum_b xi_b B_b with xi = weight / scale: the weights see basis functions of one
+    size.
+    """
 
     def __init__(self, n_basis: int) -> None:
         super().__init__()
@@ -56,7 +62,9 @@ class LinearReadout(nn.Module):
 
 
 class NeuralReadout(nn.Module):
-    """V - E0 = NN((B - mean) / scale): hidden layers of `widths` neurons with SiLU, whose derivatives are smooth."""
+    """V - E0 = NN((B - mean) / scale): hidden layers of `widths` neurons with SiLU, whose
+    derivatives are smooth.
+    """
 
     def __init__(self, n_basis: int, widths: Sequence[int]) -> None:
         super().__init__()
@@ -64,7 +72,9 @@ class NeuralReadout(nn.Module):
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(sizes):
             layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.SiLU()]
-        self.layers = nn.Sequential(*layers, nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64))
+        self.layers = nn.Sequential(
+            *layers, nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64)
+        )
         self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))
         self.register_buffer("scale_B", torch.ones(n_basis, dtype=torch.float64))
 
@@ -75,21 +85,36 @@ class NeuralReadout(nn.Module):
 class MTP(nn.Module):
     """A moment tensor potential for given species.
 
-    `species` are atomic numbers; their order is that of the rows of every coefficient. Parameters: `radial_coeffs`
-    (C, C, R, Q), center species first; `species_coeffs` (C), E0 in eV; those of `readout`.
+    `species` are atomic numbers; their order is that of the rows of every coefficient. Parameters:
+    `radial_coeffs` (C, C, R, Q), center species first; `species_coeffs` (C), E0 in eV; those of
+    `readout`.
     """
 
     def __init__(
-        self, species: Sequence[int], basis: Basis, radial: RadialShape, widths: Sequence[int] = (), engine: Engine = torch_engine
+        self,
+        species: Sequence[int],
+        basis: Basis,
+        radial: RadialShape,
+        widths: Sequence[int] = (),
+        engine: Engine = torch_engine,
     ) -> None:
         super().__init__()
-        self.species, self.basis, self.radial, self.widths = tuple(species), basis, radial, tuple(widths)
+        self.species, self.basis, self.radial, self.widths = (
+            tuple(species),
+            basis,
+            radial,
+            tuple(widths),
+        )
         self.engine = engine
         c = len(self.species)
-        self.radial_coeffs = nn.Parameter(torch.zeros(c, c, basis.n_radial, radial.n_q, dtype=torch.float64))
+        self.radial_coeffs = nn.Parameter(
+            torch.zeros(c, c, basis.n_radial, radial.n_q, dtype=torch.float64)
+        )
         self.species_coeffs = nn.Parameter(torch.zeros(c, dtype=torch.float64))
         n_basis = len(basis.scalars)
-        self.readout = NeuralReadout(n_basis, self.widths) if self.widths else LinearReadout(n_basis)
+        self.readout = (
+            NeuralReadout(n_basis, self.widths) if self.widths else LinearReadout(n_basis)
+        )
         index = torch.full((119,), -1, dtype=torch.int64)
         index[list(self.species)] = torch.arange(c)
         self.register_buffer("species_of_number", index, persistent=False)
@@ -103,22 +128,32 @@ class MTP(nn.Module):
         return self.species_coeffs.dtype
 
     def shape(self) -> dict:
-        """What is needed beside the parameters to make the same potential: plain numbers and lists."""
+        """What makes the same potential, beside the parameters: plain numbers and lists."""
         return {
             "species": list(self.species),
             "radial": asdict(self.radial),
             "widths": list(self.widths),
-            "basis": {k: [list(row) if isinstance(row, tuple) else row for row in v] for k, v in asdict(self.basis).items()},
+            "basis": {
+                k: [list(row) if isinstance(row, tuple) else row for row in v]
+                for k, v in asdict(self.basis).items()
+            },
         }
 
     @classmethod
     def of_shape(cls, shape: dict) -> MTP:
         """The potential of a `shape()`, its parameters zero."""
-        basis = {k: tuple(tuple(row) if isinstance(row, list) else row for row in v) for k, v in shape["basis"].items()}
-        return cls(shape["species"], Basis(**basis), RadialShape(**shape["radial"]), shape["widths"])
+        basis = {
+            k: tuple(tuple(row) if isinstance(row, list) else row for row in v)
+            for k, v in shape["basis"].items()
+        }
+        return cls(
+            shape["species"], Basis(**basis), RadialShape(**shape["radial"]), shape["widths"]
+        )
 
     def forward(self, batch: Batch, training: bool = False) -> Prediction:
-        """Energies, forces and stress of a batch; with `training`, differentiable in the parameters."""
+        """Energies, forces and stress of a batch; with `training`, differentiable in the
+        parameters.
+        """
         return self.engine(self, batch, training)
 
     def species_A(self, batch: Batch) -> Tensor:
@@ -126,7 +161,10 @@ class MTP(nn.Module):
         species_A = self.species_of_number[batch.numbers_A]
         if species_A.numel() and int(species_A.min()) < 0:
             missing = sorted(set(batch.numbers_A[species_A < 0].tolist()))
-            raise ValueError(f"atomic numbers {missing} are not among the potential's species {list(self.species)}")
+            raise ValueError(
+                f"atomic numbers {missing} are not among the potential's species "
+                f"{list(self.species)}"
+            )
         return species_A
 
     def site_basis(self, batch: Batch, r_E3: Tensor) -> Tensor:
@@ -136,13 +174,19 @@ class MTP(nn.Module):
         shape = self.radial
         inner_E = r_E.clamp(min=shape.min_dist) if shape.repulsion else r_E
         basis_EQ = radial_basis(inner_E, shape.min_dist, shape.cutoff, shape.n_q, shape.scaling)
-        f_ER = radial_functions(basis_EQ, self.radial_coeffs, species_A[batch.center_E], species_A[batch.neighbor_E])
+        f_ER = radial_functions(
+            basis_EQ, self.radial_coeffs, species_A[batch.center_E], species_A[batch.neighbor_E]
+        )
         tensors = program(self.basis, r_E3.device)
-        return tensors.contract(tensors.moments(f_ER, r_E3 / r_E[:, None], batch.center_E, batch.n_atoms))
+        return tensors.contract(
+            tensors.moments(f_ER, r_E3 / r_E[:, None], batch.center_E, batch.n_atoms)
+        )
 
     def site_energies(self, batch: Batch, r_E3: Tensor) -> Tensor:
         """V(n_i) of every atom, eV: (A)."""
-        energies_A = self.species_coeffs[self.species_A(batch)] + self.readout(self.site_basis(batch, r_E3))
+        energies_A = self.species_coeffs[self.species_A(batch)] + self.readout(
+            self.site_basis(batch, r_E3)
+        )
         if self.radial.repulsion:
             wall_E = core_repulsion(r_E3.norm(dim=-1), self.radial.min_dist)
             energies_A = energies_A.index_add(0, batch.center_E, wall_E)

@@ -1,7 +1,9 @@
-"""The moments M[mu, nu](n_i) = sum_j f_mu(r_ij) u (x) ... (x) u and their contractions to the scalars B_b.
+"""The moments M[mu, nu](n_i) = sum_j f_mu(r_ij) u (x) ... (x) u and their contractions to the
+scalars B_b.
 
-A component is a monomial: M[mu; a, b, c] = sum_j f_mu(r) u_x^a u_y^b u_z^c, u = r_ij / r. Shapeev 2016, eq. 3.1;
-Novikov et al. 2021, eq. 4. The contractions are the products of `levels.Basis`, run here depth by depth.
+A component is a monomial: M[mu; a, b, c] = sum_j f_mu(r) u_x^a u_y^b u_z^c, u = r_ij / r. Shapeev
+2016, eq. 3.1; Novikov et al. 2021, eq. 4. The contractions are the products of `levels.Basis`, run
+here depth by depth.
 """
 
 from __future__ import annotations
@@ -63,7 +65,9 @@ class Program:
 
 @cache
 def program(basis: Basis, device: torch.device) -> Program:
-    """The program of a basis on a device; moments are numbered anew so that each layer's are contiguous."""
+    """The program of a basis on a device; moments are numbered anew so that each layer's are
+    contiguous.
+    """
     depth = dict.fromkeys(range(len(basis.components)), 0)
     for left, right, _, target in basis.products:
         depth[target] = max(depth.get(target, 1), 1 + depth[left], 1 + depth[right])

@@ -1,4 +1,5 @@
-"""The radial functions: f_mu(r, z_i, z_j) = sum_q c[z_i, z_j, mu, q] T_q(s(r)) * scaling * (r_c - r)^2 for r < r_c, else 0.
+"""The radial functions: f_mu(r, z_i, z_j) = sum_q c[z_i, z_j, mu, q] T_q(s(r)) * scaling * (r_c -
+r)^2 for r < r_c, else 0.
 
     s(r) = (2 r - (r_min + r_c)) / (r_c - r_min),     T_0 = 1, T_1 = s, T_{q+1} = 2 s T_q - T_{q-1}
 
@@ -30,12 +31,16 @@ def radial_basis(r_E: Tensor, min_dist: float, cutoff: float, n_q: int, scaling:
     return chebyshev(s_E, n_q) * (scaling * smooth_cutoff(r_E, cutoff))[:, None]
 
 
-def radial_functions(basis_EQ: Tensor, coeffs_CCRQ: Tensor, center_E: Tensor, neighbor_E: Tensor) -> Tensor:
+def radial_functions(
+    basis_EQ: Tensor, coeffs_CCRQ: Tensor, center_E: Tensor, neighbor_E: Tensor
+) -> Tensor:
     """f_mu of every edge: (E, R); `center_E`, `neighbor_E` are the species of its two atoms."""
     return torch.einsum("eq,erq->er", basis_EQ, coeffs_CCRQ[center_E, neighbor_E])
 
 
 def core_repulsion(r_E: Tensor, min_dist: float) -> Tensor:
-    """10000 (exp(-10 (r - 1)) - exp(-10 (r_min - 1))) eV below r_min, else 0: MLIP's RBChebyshev_repuls."""
+    """10000 (exp(-10 (r - 1)) - exp(-10 (r_min - 1))) eV below r_min, else 0: MLIP's
+    RBChebyshev_repuls.
+    """
     wall_E = 1e4 * (torch.exp(-10 * (r_E - 1)) - exp(-10 * (min_dist - 1)))
     return torch.where(r_E < min_dist, wall_E, torch.zeros_like(r_E))

@@ -1,8 +1,10 @@
-"""Engines compute one thing: a batch in, energies, forces and stress out, differentiable in the parameters.
+"""Engines compute one thing: a batch in, energies, forces and stress out, differentiable in the
+parameters.
 
-An engine is a function `evaluate(model, batch, training) -> Prediction`. With `training`, `loss.backward()` of any function of
-the prediction reaches every parameter of the model. `torch_engine` is the reference and the way to a GPU; a compiled
-engine takes its place by the same signature.
+An engine is a function `evaluate(model, batch, training) -> Prediction`. With `training`,
+`loss.backward()` of any function of the prediction reaches every parameter of the model.
+`torch_engine` is the reference and the way to a GPU; a compiled engine takes its place by the same
+signature.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     g_ij = dV(n_i)/dr_ij;   F_i += g_ij, F_j -= g_ij;   stress = sum r_ij (x) g_ij / |det cell|
 
-Novikov et al. 2021, eqs. 1-6. With `training` the graph of g is kept, so that a loss of forces can be differentiated once more.
+Novikov et al. 2021, eqs. 1-6. With `training` the graph of g is kept, so that a loss of forces can
+be differentiated once more.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ def evaluate(model: MTP, batch: Batch, training: bool) -> Prediction:
     return Prediction(
         energy_S=sum_by(batch.structure_A, energies_A.double(), batch.n_structures),
         energies_A=energies_A,
-        forces_A3=sum_by(batch.center_E, g_E3, batch.n_atoms) - sum_by(batch.neighbor_E, g_E3, batch.n_atoms),
+        forces_A3=sum_by(batch.center_E, g_E3, batch.n_atoms)
+        - sum_by(batch.neighbor_E, g_E3, batch.n_atoms),
         stress_S6=_stress(batch, r_E3.detach(), g_E3),
     )
 
@@ -41,7 +43,9 @@ def sum_by(index_N: Tensor, values: Tensor, n: int) -> Tensor:
 
 
 def _stress(batch: Batch, r_E3: Tensor, g_E3: Tensor) -> Tensor:
-    """Sum of r (x) g over the edges of a structure by its volume: (S, 6), NaN where no volume is defined."""
+    """Sum of r (x) g over the edges of a structure by its volume: (S, 6), NaN where no volume is
+    defined.
+    """
     virial_E6 = torch.stack([r_E3[:, i] * g_E3[:, j] for i, j in VOIGT], -1)
     virial_S6 = sum_by(batch.structure_A[batch.center_E], virial_E6.double(), batch.n_structures)
     volume_S1 = batch.volume_S[:, None]

@@ -1,0 +1,76 @@
+"""Which structures are kept: a reason to skip one, or none.
+
+    energy above max_energy     energy / N > max_energy           eV per atom, signed
+    force above max_forces      max_i |F_i| > max_forces          eV/A, norm of an atom's force
+    atoms closer than 0.1 A     an edge, images included, is shorter than CLOSEST
+
+The reasons are stable strings: they are counted in the manifest.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .structure import Structure
+
+CLOSEST = 0.1
+"""A; atoms nearer than this are two copies of one."""
+
+FLATTEST = 1e-6
+"""Volume of the periodic vectors over the product of their lengths, below which a cell is flat."""
+
+NO_ATOMS = "no atoms"
+UNKNOWN_ELEMENT = "unknown element"
+BAD_POSITION = "NaN or infinite position or cell"
+FLAT_CELL = "periodic, but the cell has no volume"
+BAD_LABEL = "NaN or infinite label"
+NO_LABEL = "no energy, forces or stress"
+ENERGY = "energy above max_energy"
+FORCE = "force above max_forces"
+TOO_CLOSE = f"atoms closer than {CLOSEST} A"
+
+
+def skip_reason(structure: Structure, max_energy: float, max_forces: float) -> str | None:
+    """Why a structure is not used, by itself; max_energy in eV per atom, max_forces in eV/A. None:
+    it is kept.
+    """
+    return _geometry_reason(structure) or _label_reason(structure, max_energy, max_forces)
+
+
+def distance_reason(min_distance: float) -> str | None:
+    """Why a structure is not used, by its shortest edge in A (infinite where there is none)."""
+    return TOO_CLOSE if min_distance < CLOSEST else None
+
+
+def _geometry_reason(structure: Structure) -> str | None:
+    if len(structure.numbers) == 0:
+        return NO_ATOMS
+    if np.min(structure.numbers) < 1 or np.max(structure.numbers) > 118:
+        return UNKNOWN_ELEMENT
+    if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
+        return BAD_POSITION
+    return FLAT_CELL if _is_flat(structure.cell[structure.pbc]) else None
+
+
+def _is_flat(vectors: np.ndarray) -> bool:
+    """Whether periodic lattice vectors (K, 3) are zero or depend on each other."""
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not lengths.all():
+        return True
+    singular = (
+        np.linalg.svd(vectors / lengths[:, None], compute_uv=False) if len(vectors) else np.ones(1)
+    )
+    return bool(np.prod(singular) < FLATTEST)
+
+
+def _label_reason(structure: Structure, max_energy: float, max_forces: float) -> str | None:
+    labels = [x for x in (structure.energy, structure.forces, structure.stress) if x is not None]
+    if not labels:
+        return NO_LABEL
+    if not all(np.isfinite(label).all() for label in labels):
+        return BAD_LABEL
+    if structure.energy is not None and structure.energy / len(structure.numbers) > max_energy:
+        return ENERGY
+    if structure.forces is not None and np.linalg.norm(structure.forces, axis=1).max() > max_forces:
+        return FORCE
+    return None

@@ -1,0 +1,64 @@
+"""Small labelled structures for the tests of the data: made with ASE's own calculators."""
+
+import numpy as np
+from ase import Atoms
+from ase.build import bulk, molecule
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
+
+
+def labelled(atoms, **labels):
+    """Atoms that carry labels and nothing that computes them."""
+    atoms = atoms.copy()
+    atoms.calc = SinglePointCalculator(atoms, **labels)
+    return atoms
+
+
+def metals(count, seed=0):
+    """Rattled cells of Cu, Al or Ni, periodic, one to eight atoms, with all labels."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        atoms = bulk(rng.choice(["Cu", "Al", "Ni"]), cubic=True).repeat(
+            (1, 1, int(rng.integers(1, 3)))
+        )
+        atoms.set_cell(
+            atoms.cell.array @ (np.eye(3) + 0.05 * rng.normal(size=(3, 3))), scale_atoms=True
+        )
+        atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
+        atoms.calc = EMT()
+        found.append(
+            labelled(
+                atoms,
+                energy=atoms.get_potential_energy(),
+                forces=atoms.get_forces(),
+                stress=atoms.get_stress(),
+            )
+        )
+    return found
+
+
+def oddities():
+    """A cluster without a cell, one atom alone, a one-atom cell, a slab, and labels that are partly
+    absent.
+    """
+    water = molecule("H2O")
+    slab = Atoms(
+        "Cu2",
+        positions=[[0, 0, 0], [1.3, 1.3, 9.0]],
+        cell=[[2.6, 0, 0], [0.7, 2.6, 0], [0, 0, 20]],
+        pbc=[True, True, False],
+    )
+    return [
+        labelled(water, energy=-14.0, forces=np.arange(9.0).reshape(3, 3)),
+        labelled(Atoms("O"), energy=-1.5),
+        labelled(bulk("Cu"), energy=-3.0, stress=np.arange(6.0)),
+        labelled(slab, forces=np.ones((2, 3)), stress=np.ones(6)),
+    ]
+
+
+def written(path, images):
+    """The path, after the images are written to it."""
+    write(path, images)
+    return path

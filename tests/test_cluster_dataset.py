@@ -1,0 +1,139 @@
+"""The cache of prepared structures, made by a real Ray: kept, skipped, split, reused, and the
+refusals.
+"""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from lightpfp_ray.cluster.dataset import prepare
+from lightpfp_ray.cluster.errors import unwrap
+from lightpfp_ray.data import read
+from lightpfp_ray.data.dataset import StructureSet
+from lightpfp_ray.data.manifest import Manifest
+from lightpfp_ray.errors import UserError
+
+from .data_samples import labelled, metals, oddities, written
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+SETTINGS = {"cutoff": 4.0, "max_energy": 1e38, "max_forces": 1e38, "seed": 0, "test_fraction": 0.3}
+
+
+def made(root, data, test_data=(), **changes):
+    return prepare(
+        [str(d) for d in data],
+        [str(d) for d in test_data],
+        **{**SETTINGS, **changes},
+        cache_root=root / "cache",
+    )
+
+
+def broken():
+    """Four structures that cannot be used, of four kinds."""
+    cell = metals(1, seed=7)[0]
+    nan, close, unknown = cell.copy(), cell.copy(), cell.copy()
+    close.positions[1] = close.positions[0] + [0.05, 0, 0]
+    unknown.numbers[0] = 0
+    return [
+        labelled(nan, energy=np.nan),
+        labelled(close, energy=1.0),
+        labelled(unknown, energy=1.0),
+        labelled(cell, energy=1e6),
+    ]
+
+
+def test_a_cache_is_prepared_once_and_does_not_depend_on_order(tmp_path):
+    first = written(tmp_path / "a.extxyz", metals(12) + broken())
+    second = written(tmp_path / "b.traj", oddities())
+    manifest = made(tmp_path, [first, second], max_energy=1e3)
+    assert not manifest.reused
+    assert sum(manifest.kept.values()) == 16
+    assert manifest.skipped == {
+        "NaN or infinite label": 1,
+        "atoms closer than 0.1 A": 1,
+        "energy above max_energy": 1,
+        "unknown element": 1,
+    }
+    assert ("a.extxyz#12", "NaN or infinite label") in manifest.skipped_examples
+    assert manifest.elements == (1, 8, 13, 28, 29)
+    again = made(tmp_path, [second, first, first], max_energy=1e3)
+    assert again.reused
+    assert again.path == manifest.path
+    assert Manifest.load(manifest.path).as_dict() == manifest.as_dict()
+    assert {p.name for p in (tmp_path / "cache").iterdir()} == {manifest.path.name}
+    sets = {split: StructureSet.open(manifest.path, split) for split in ("train", "test")}
+    assert {split: len(s) for split, s in sets.items()} == manifest.kept
+    assert {split: int(s.counts.n_atoms.sum()) for split, s in sets.items()} == manifest.n_atoms
+    assert all(
+        int((~s.counts.has_stress).sum()) == manifest.missing[split]["stress"]
+        for split, s in sets.items()
+    )
+
+
+def test_the_set_is_the_same_however_the_files_are_cut(tmp_path, monkeypatch):
+    path = written(tmp_path / "a.extxyz", metals(12))
+    whole = made(tmp_path, [path])
+    content = [
+        StructureSet.open(whole.path, "train").batch(range(whole.kept["train"])),
+        whole.as_dict(),
+    ]
+    shutil.rmtree(whole.path)
+    monkeypatch.setattr(read.blocks_of, "__defaults__", (5,))
+    cut = made(tmp_path, [path])
+    assert len(list((cut.path / "shards").glob("train-*"))) > 1
+    found = StructureSet.open(cut.path, "train").batch(range(cut.kept["train"]))
+    assert [(found.positions_A3 == content[0].positions_A3).all().item(), cut.as_dict()] == [
+        True,
+        content[1],
+    ]
+
+
+def test_a_given_test_set_is_kept_apart_and_duplicates_are_counted(tmp_path):
+    train, test = (
+        written(tmp_path / "a.extxyz", metals(5)),
+        written(tmp_path / "b.extxyz", metals(2) + metals(2, seed=9)),
+    )
+    manifest = made(tmp_path, [train], [test])
+    assert manifest.kept == {"train": 5, "test": 4}
+    assert manifest.duplicates_across == 2
+    assert {s.split("#")[0] for s in StructureSet.open(manifest.path, "test").sources} == {
+        "b.extxyz"
+    }
+
+
+def test_few_structures_leave_neither_side_empty_and_one_is_for_training(tmp_path):
+    two = made(tmp_path, [written(tmp_path / "two.extxyz", metals(2))], test_fraction=1e-9)
+    assert (two.kept, two.moved) == ({"train": 1, "test": 1}, 1)
+    assert len(StructureSet.open(two.path, "test")) == 1
+    one = made(tmp_path, [written(tmp_path / "one.extxyz", metals(1))], test_fraction=1 - 1e-9)
+    assert one.kept == {"train": 1, "test": 0}
+    none = made(tmp_path, [tmp_path / "two.extxyz"], test_fraction=0.0)
+    assert none.kept == {"train": 2, "test": 0}
+
+
+def test_refusals_are_one_line_and_leave_nothing_behind(tmp_path):
+    bad = tmp_path / "OUTCAR"
+    bad.write_text("rubbish\n" * 5)
+    with pytest.raises(UserError, match="OUTCAR cannot be read") as caught:
+        made(tmp_path, [bad, written(tmp_path / "a.extxyz", metals(2))])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"no structure left of --data.*energy above max_energy"):
+        made(tmp_path, [tmp_path / "a.extxyz"], max_energy=-1e9)
+    with pytest.raises(UserError, match=r"no structure left of --test-data.*NaN or infinite label"):
+        made(tmp_path, [tmp_path / "a.extxyz"], [written(tmp_path / "nan.extxyz", broken()[:1])])
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_mistake_raised_in_a_task_is_found_in_what_ray_raises(ray_cluster):
+    @ray_cluster.remote
+    def task():
+        raise UserError("a file is wrong: repair it")
+
+    with pytest.raises(ray_cluster.exceptions.RayTaskError) as caught:
+        ray_cluster.get(task.remote())
+    around = RuntimeError("reading failed")
+    around.__cause__ = caught.value
+    assert str(unwrap(around)) == str(unwrap(caught.value)) == "a file is wrong: repair it"
+    assert isinstance(unwrap(UserError("plain")), UserError)
+    assert unwrap(ValueError("another")) is None
