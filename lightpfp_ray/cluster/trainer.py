@@ -1,0 +1,159 @@
+"""Ray Train launches the training loop: one process a worker, one all-reduce an update.
+
+Checkpoints and the journal are the loop's own files in the output folder, which every node must
+see; a restarted worker group goes on from the newest of them.
+"""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.train
+import torch
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train.torch import TorchConfig, TorchTrainer
+from torch import Tensor
+
+from ..data.dataset import StructureSet
+from ..data.schema import SPLITS
+from ..errors import UserError
+from ..journal import Journal
+from ..mtp.levels import Levels, make_basis
+from ..mtp.model import MTP, RadialShape
+from ..potential import Potential, load, restricted
+from ..training.context import Structures, WorkerContext
+from ..training.loop import Loop, Plan
+from ..training.start import new_model
+from .errors import unwrap
+from .session import Resources
+
+RESTARTS = 10
+"""How often a lost worker group is started again."""
+
+CONTROLLER_RESTARTS = 3
+
+COLLECTIVE_TIMEOUT_S = 300
+"""How long a worker waits for the others before it gives up."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to train, as a value."""
+
+    plan: Plan
+    cache: Path  # prepared structures
+    journal: Path
+    potential: Path  # folder that the trained potential is written to
+    species: tuple[int, ...]  # atomic numbers
+    levels: Levels
+    radial: RadialShape
+    widths: tuple[int, ...]
+    start: Path | None  # potential to start from, in place of a random one
+    dtype: str  # "float64" or "float32"
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RayContext:
+    """A worker among those that Ray Train launched."""
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @classmethod
+    def current(cls) -> RayContext:
+        context = ray.train.get_context()
+        return cls(context.get_world_rank(), context.get_world_size(), ray.train.torch.get_device())
+
+    def sum_over_workers(self, flat: Tensor) -> Tensor:
+        if self.world_size > 1:
+            torch.distributed.all_reduce(flat)
+        return flat
+
+
+class StopOnUserError(UserCallback):
+    """A mistake of the user is not tried again."""
+
+    def after_exception(self, run_context, worker_exceptions) -> None:
+        for error in worker_exceptions.values():
+            if found := unwrap(error):
+                raise found
+
+
+def fit(job: Job, resources: Resources, scratch: Path) -> None:
+    """Train, on a Ray that is initialised. `scratch` is a folder for Ray's own records, removed.
+
+    Raises UserError for what the user can mend, with its one line.
+    """
+    storage = scratch / uuid.uuid4().hex
+    trainer = TorchTrainer(
+        _work,
+        train_loop_config={"job": job},
+        torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
+        scaling_config=ScalingConfig(
+            num_workers=resources.workers,
+            use_gpu=resources.device == "cuda",
+            resources_per_worker={"CPU": resources.cpus_per_worker}
+            | ({"GPU": 1} if resources.device == "cuda" else {}),
+        ),
+        run_config=RunConfig(
+            name="train",
+            storage_path=str(storage),
+            failure_config=FailureConfig(
+                max_failures=RESTARTS, controller_failure_limit=CONTROLLER_RESTARTS
+            ),
+            callbacks=[StopOnUserError()],
+            logging_config=LoggingConfig("ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise (unwrap(error) or UserError(_summary(error))) from None
+    finally:
+        shutil.rmtree(storage, ignore_errors=True)
+
+
+def _summary(error: BaseException) -> str:
+    """One line for a failure that is not the user's."""
+    failures = getattr(error, "worker_failures", None) or {}
+    rank, cause = next(iter(failures.items()), (None, error))
+    lines = [line for line in str(cause).strip().splitlines() if line.strip()]
+    where = "training failed" if rank is None else f"training failed on worker {rank}"
+    return (
+        f"{where}: {lines[-1].strip()[:200] if lines else type(cause).__name__}; the same command "
+        "goes on from the last checkpoint, --verbose shows the logs"
+    )
+
+
+def _work(config: dict[str, Any]) -> None:
+    """What each worker runs."""
+    job: Job = config["job"]
+    context = RayContext.current()
+    sets = {split: StructureSet.open(job.cache, split) for split in SPLITS}
+    model = _first_model(job, sets["train"], context)
+    journal = Journal(job.journal)
+    model = Loop(job.plan, model, sets, context, journal).run()
+    if context.rank == 0:
+        Potential(model, job.origin).save(job.potential)
+
+
+def _first_model(job: Job, train: Structures, context: WorkerContext) -> MTP:
+    if job.start:
+        model = restricted(load(job.start).model, job.species).to(context.device)
+    else:
+        model = new_model(
+            job.species,
+            make_basis(job.levels),
+            job.radial,
+            job.widths,
+            train,
+            context,
+            job.plan.seed,
+        )
+    return model.to(getattr(torch, job.dtype))

@@ -1,0 +1,128 @@
+"""Errors of a potential over labelled structures, and the pairs of a parity plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .batch import Batch
+from .data.collate import batch_from_structures
+from .data.filter import skip_reason
+from .data.read import expand_paths, read_structures
+from .errors import UserError
+from .mtp.model import MTP
+from .training.loss import LABELS, figures, sums
+
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Label -> (reference, prediction): eV/atom, eV/A, eV/A^3; flat."""
+
+BLOCK = 32
+"""Structures that are evaluated together."""
+
+SCALES = {
+    "energy": (1e3, "meV/atom"),
+    "forces": (1e3, "meV/A"),
+    "stress": (1e3, "meV/A^3"),
+}
+"""What people read: factor from eV, eV/A, eV/A^3, and its unit."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A potential against labels. Errors in eV/atom, eV/A, eV/A^3; None where there is no label."""
+
+    errors: dict[str, float | int | None]
+    pairs: Pairs
+
+
+def evaluate(model: MTP, batches: Iterable[Batch]) -> Evaluation:
+    """MAE and RMSE of energy per atom, force components and stress components."""
+    total = torch.zeros(3, 2, dtype=torch.float64)
+    labels = dict.fromkeys(LABELS, 0)
+    columns: list[list[tuple[np.ndarray, np.ndarray]]] = [[], [], []]
+    n_structures = 0
+    for batch in batches:
+        prediction = model(batch)
+        total += sums(prediction, batch).detach()
+        n_structures += batch.n_structures
+        values = (
+            (batch.energy_S / batch.atoms_S, prediction.energy_S / batch.atoms_S),
+            (batch.forces_A3, prediction.forces_A3),
+            (batch.stress_S6, prediction.stress_S6),
+        )
+        for label, column, pair in zip(LABELS, columns, values, strict=True):
+            present = ~pair[0].isnan()
+            labels[label] += int(present.sum())
+            column.append(tuple(t.detach()[present].double().numpy() for t in pair))
+    found = figures(total, labels, dict.fromkeys(LABELS, 0.0), "mse")
+    errors = {name: found[name] for name in _error_names()} | {"structures": n_structures}
+    return Evaluation(errors, {k: _joined(c) for k, c in zip(LABELS, columns, strict=True)})
+
+
+def errors_of(
+    record: Mapping[str, float | None], n_structures: int
+) -> dict[str, float | int | None]:
+    """The same figures out of what the training loop found."""
+    return {name: record[name] for name in _error_names()} | {"structures": n_structures}
+
+
+def _error_names() -> list[str]:
+    return [f"{label}_{kind}" for label in LABELS for kind in ("mae", "rmse")]
+
+
+def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    if not pairs:
+        return np.zeros(0), np.zeros(0)
+    reference, prediction = zip(*pairs, strict=True)
+    return np.concatenate(reference), np.concatenate(prediction)
+
+
+def batches_of_files(arguments: list[str], model: MTP) -> Iterator[Batch]:
+    """All structures of files, folders and globs. Raises UserError for one that cannot be
+    evaluated.
+    """
+    block = []
+    for path in expand_paths(arguments):
+        for structure in read_structures(path):
+            _refuse(structure, model)
+            block.append(structure)
+            if len(block) == BLOCK:
+                yield batch_from_structures(block, model.cutoff)
+                block = []
+    if block:
+        yield batch_from_structures(block, model.cutoff)
+
+
+def _refuse(structure, model: MTP) -> None:
+    unknown = sorted(set(structure.numbers.tolist()) - set(model.species))
+    if unknown:
+        raise UserError(
+            f"{structure.source} holds atomic numbers {unknown}, the potential knows "
+            f"{list(model.species)}: leave the structure out, or train on these elements"
+        )
+    reason = skip_reason(structure, float("inf"), float("inf"))
+    if reason:
+        raise UserError(f"{structure.source}: {reason}: correct the file, or leave it out")
+
+
+def table(metrics: Mapping[str, Mapping[str, float | int | None]]) -> list[str]:
+    """Lines of MAE and RMSE, one row a label, one pair of columns a set of structures."""
+    titles = [f"{name} ({m['structures']})" for name, m in metrics.items()]
+    head = "".join(f"{title:>22}" for title in titles)
+    lines = [f"{'':24}{head}", f"{'':24}" + "".join(f"{'MAE':>11}{'RMSE':>11}" for _ in metrics)]
+    for label in LABELS:
+        scale, unit = SCALES[label]
+        cells = (m[f"{label}_{kind}"] for m in metrics.values() for kind in ("mae", "rmse"))
+        row = "".join(f"{'-':>11}" if v is None else f"{scale * v:11.3f}" for v in cells)
+        lines.append(f"{label + ' (' + unit + ')':24}{row}")
+    return lines
+
+
+def sample_batches(structures, most: int) -> Iterator[Batch]:
+    """At most `most` structures of a prepared set, evenly spread over it, in batches."""
+    chosen = np.unique(np.linspace(0, len(structures) - 1, min(most, len(structures))).astype(int))
+    for start in range(0, len(chosen), BLOCK):
+        yield structures.batch(chosen[start : start + BLOCK])

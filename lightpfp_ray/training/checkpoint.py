@@ -1,0 +1,102 @@
+"""A checkpoint: parameters, optimizer, place in the run, and what the rest of the run depends on.
+
+A file is written beside and renamed, so that it is whole or not there; the newest two are kept. A
+run that goes on from one ends in the parameters of the undisturbed run, to the bit.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import UserError
+from ..files import write_atomically
+from ..mtp.model import MTP
+
+VERSION = 1
+"""Version of a checkpoint's layout; a reader refuses a later one."""
+
+KEPT = 2
+
+
+@dataclass
+class Progress:
+    """How far a run is; `epoch` and `batch` count what is finished of the stage, of the epoch."""
+
+    stage: int = 0
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0  # epochs finished in all stages
+    coefficients: dict[str, float] | None = None  # of the calibration stage, once it began
+    losses: dict[str, float | None] = field(default_factory=dict)  # last finished training epoch
+    journal_bytes: int = 0  # length of the journal at this place
+    sums_32: Tensor = field(default_factory=lambda: torch.zeros(3, 2, dtype=torch.float64))
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage:03d}-{self.epoch:07d}-{self.batch:09d}.pt"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a file holds. `optimizer` is None at the border of stages, where the next one begins
+    anew.
+    """
+
+    fingerprint: str
+    progress: Progress
+    model: MTP
+    optimizer: dict | None
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint under the name of its place, then remove those before the last two."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "version": VERSION,
+        "fingerprint": checkpoint.fingerprint,
+        "progress": vars(checkpoint.progress),
+        "shape": checkpoint.model.shape(),
+        "model": checkpoint.model.state_dict(),
+        "optimizer": checkpoint.optimizer,
+    }
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(folder / checkpoint.progress.name, buffer.getvalue())
+    for old in sorted(folder.glob("*.pt"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+
+
+def newest(folder: Path) -> str | None:
+    """The name of the furthest checkpoint, or None."""
+    return max((path.name for path in folder.glob("*.pt")), default=None)
+
+
+def load(path: Path, device: torch.device) -> Checkpoint:
+    """Read a checkpoint. Raises UserError where it is damaged or of a later version."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        version = content["version"]
+    except Exception as error:
+        raise UserError(
+            f"{path} is damaged ({str(error).splitlines()[0][:80]}): remove it, and the run "
+            "goes on "
+            "from the checkpoint before"
+        ) from None
+    if version != VERSION:
+        raise UserError(
+            f"{path} has version {version}, this one reads {VERSION}: go on with the version that "
+            "wrote it, or start anew with --fresh"
+        )
+    model = MTP.of_shape(content["shape"]).to(content["model"]["species_coeffs"].dtype)
+    model.load_state_dict(content["model"])
+    return Checkpoint(
+        fingerprint=content["fingerprint"],
+        progress=Progress(**content["progress"]),
+        model=model.to(device),
+        optimizer=content["optimizer"],
+    )

@@ -1,0 +1,93 @@
+"""The loss is the equation of its docstring, and its gradient is its derivative."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightpfp_ray.batch import Prediction
+from lightpfp_ray.training.batches import n_labels, permutation, shares
+from lightpfp_ray.training.context import LocalContext
+from lightpfp_ray.training.loss import figures, sums, weighted
+
+from .training_samples import InMemory, model_of, partly_labelled, sets
+
+COEFFICIENTS = {"energy": 2.0, "forces": 0.5, "stress": 3.0}
+
+
+def prediction_off_by(batch, energy, force, stress):
+    """Labels plus a constant, numbers in place of the absent ones."""
+    return Prediction(
+        energy_S=batch.energy_S.nan_to_num(5.0) + energy * batch.atoms_S.double(),
+        energies_A=torch.zeros(batch.n_atoms),
+        forces_A3=batch.forces_A3.nan_to_num(7.0) + force,
+        stress_S6=batch.stress_S6.nan_to_num(9.0) + stress,
+    )
+
+
+@pytest.mark.parametrize(
+    ("power", "expected"),
+    [("mse", 2 * 0.1**2 + 0.5 * 0.2**2 + 3 * 0.3**2), ("l1", 2 * 0.1 + 0.5 * 0.2 + 3 * 0.3)],
+)
+def test_the_loss_of_constant_errors_is_the_sum_by_hand(power, expected):
+    structures = InMemory(partly_labelled())
+    batch = structures.batch(range(3))
+    labels = n_labels(structures, np.arange(3))
+    atoms = structures.n_atoms
+    assert labels == {"energy": 2, "forces": 3 * (atoms[0] + atoms[1]), "stress": 12}
+    found = sums(prediction_off_by(batch, 0.1, -0.2, 0.3), batch)
+    assert float(weighted(found, labels, COEFFICIENTS, power)) == pytest.approx(expected, rel=1e-12)
+    named = figures(found, labels, COEFFICIENTS, power)
+    assert named["forces_mae"] == pytest.approx(0.2, rel=1e-12)
+    assert named["stress_rmse"] == pytest.approx(0.3, rel=1e-12)
+    assert named["energy_loss"] == pytest.approx(0.01 if power == "mse" else 0.1, rel=1e-12)
+
+
+def test_an_absent_label_has_no_figure():
+    structures = InMemory(partly_labelled()[1:2])
+    batch = structures.batch([0])
+    found = sums(prediction_off_by(batch, 1, 1, 1), batch)
+    named = figures(found, n_labels(structures, np.arange(1)), COEFFICIENTS, "mse")
+    assert named["energy_mae"] is None
+    assert named["stress_loss"] is None
+    assert named["loss"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("power", ["mse", "l1"])
+@pytest.mark.parametrize("widths", [(), (6,)])
+def test_the_gradient_of_the_loss_is_its_finite_difference(power, widths):
+    structures = InMemory(partly_labelled())
+    model = model_of(structures, widths=widths)
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    share = next(iter(shares(structures, np.arange(3), 3, LocalContext())))
+
+    def loss():
+        found = sums(model(share.batch, training=True), share.batch)
+        return weighted(found, share.labels, COEFFICIENTS, power)
+
+    loss().backward()
+    for name, parameter in model.named_parameters():
+        direction = torch.randn_like(parameter)
+        slope = float((parameter.grad * direction).sum())
+        values = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                parameter += sign * 1e-6 * direction
+            values.append(float(loss()))
+            with torch.no_grad():
+                parameter -= sign * 1e-6 * direction
+        numeric = (values[0] - values[1]) / 2e-6
+        assert slope == pytest.approx(numeric, rel=2e-5, abs=1e-6), name
+
+
+def test_every_structure_is_in_one_share_of_an_epoch():
+    train = sets(7)["train"]
+    order = permutation(7, seed=4, epoch=2)
+    assert sorted(order) == list(range(7))
+    assert list(order) != list(permutation(7, seed=4, epoch=3))
+    n_atoms = 0
+    for rank in range(3):
+        context = LocalContext(rank=rank, world_size=3)
+        n_atoms += sum(s.batch.n_atoms for s in shares(train, order, 4, context))
+    assert n_atoms == train.n_atoms.sum()

@@ -1,0 +1,140 @@
+"""Small sets and plans for the tests of the training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lightpfp_ray.batch import Batch
+from lightpfp_ray.data.ase_files import structure_of
+from lightpfp_ray.data.collate import batch_from_structures
+from lightpfp_ray.mtp.levels import Levels, make_basis
+from lightpfp_ray.mtp.model import RadialShape
+from lightpfp_ray.training.context import LocalContext
+from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.start import new_model
+
+from .data_samples import labelled, metals, oddities
+
+CUTOFF = 4.0
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Structures as the training sees them, collated anew at each draw."""
+
+    structures: list
+
+    def __len__(self):
+        return len(self.structures)
+
+    @property
+    def counts(self):
+        return self
+
+    def _of_each(self, value):
+        return np.array([value(s) for s in self.structures])
+
+    @property
+    def n_atoms(self):
+        return self._of_each(lambda s: len(s.numbers))
+
+    @property
+    def has_energy(self):
+        return self._of_each(lambda s: s.energy is not None)
+
+    @property
+    def has_forces(self):
+        return self._of_each(lambda s: s.forces is not None)
+
+    @property
+    def has_stress(self):
+        return self._of_each(lambda s: s.stress is not None)
+
+    def batch(self, indices) -> Batch:
+        return batch_from_structures([self.structures[i] for i in indices], CUTOFF)
+
+
+def partly_labelled():
+    """Three structures: all labels; no stress and no energy; no forces."""
+    whole, second, third = metals(3, seed=3)
+    return [
+        structure_of(whole),
+        structure_of(labelled(second, forces=second.get_forces())),
+        structure_of(labelled(third, energy=third.get_potential_energy(), stress=np.ones(6))),
+    ]
+
+
+def sets(n_train=7, n_test=3):
+    """Metals with one oddity, some labels absent."""
+    train = metals(n_train - 1) + oddities()[2:3]
+    return {
+        "train": InMemory([structure_of(atoms) for atoms in train]),
+        "test": InMemory([structure_of(atoms) for atoms in metals(n_test, seed=1)]),
+    }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """As the control file gives it to the loop."""
+
+    name: str
+    epochs: int
+    lr: float
+    energy_coeff: float | None
+    forces_coeff: float | None
+    stress_coeff: float | None
+    loss: str = "mse"
+    scheduler: str = "linear_warmup"
+    scheduler_step_size: int = 1
+
+
+STAGES = (
+    Stage("stage_1", 3, 0.1, 1e-5, 10.0, 1e-5),
+    Stage("stage_2", 4, 0.01, 1.0, 0.1, 10.0, loss="l1"),
+    Stage("calibration", 3, 0.01, None, None, None),
+)
+
+
+def plan(folder, stages=STAGES, batch_size=3, interval=1e9):
+    return Plan(stages, batch_size, 0, "fingerprint", folder, interval)
+
+
+class ListJournal:
+    """Records in memory."""
+
+    def __init__(self):
+        self.records = []
+
+    def append(self, record):
+        self.records.append(record)
+
+    def position(self):
+        return len(self.records)
+
+    def truncate(self, position):
+        del self.records[position:]
+
+
+def model_of(structures, context=None, widths=(), seed=0):
+    return new_model(
+        (13, 28, 29),
+        make_basis(Levels(8)),
+        RadialShape(CUTOFF, 1.8, 5),
+        widths,
+        structures,
+        context or LocalContext(),
+        seed,
+    )
+
+
+def trained(folder, structures, journal=None, context=None, widths=(), **changes):
+    """The potential after all stages."""
+    model = model_of(structures["train"], context, widths)
+    journal = journal or ListJournal()
+    loop = Loop(plan(folder, **changes), model, structures, context or LocalContext(), journal)
+    return loop.run()
+
+
+def parameters(model):
+    return torch.cat([p.detach().reshape(-1) for p in model.parameters()])
