@@ -1,0 +1,64 @@
+"""The command line. A command is imported when it is called: `--help` and `config` are quick."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .errors import UserError
+
+COMMANDS = {
+    "train": ("cli_train", "train", "Train a potential from a control file and structures."),
+    "evaluate": ("cli_evaluate", "evaluate", "Errors of a potential on labelled structures."),
+    "config": ("cli_config", "config", "Check, show and describe control files."),
+}
+"""Name -> module, command in it, what it does."""
+
+INTERRUPTED = 130
+
+
+class Commands(click.Group):
+    """Commands by name, each imported by its use."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[name]
+        return getattr(importlib.import_module(f".{module}", __package__), attribute)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lightpfp_ray", prog_name="lightpfp-ray")
+def commands() -> None:
+    """Fast interatomic potentials: moment tensor potentials, trained on Ray.
+
+    Begin with `lightpfp-ray train CONTROL.json --data FILES --output DIR`; {} is a valid control
+    file.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command. A mistake of the user is one line and exit code 1; an interrupt is 130."""
+    try:
+        commands.main(arguments, prog_name="lightpfp-ray", standalone_mode=False)
+    except UserError as error:
+        click.echo("\n".join(f"error: {line}" for line in str(error).splitlines()), err=True)
+        sys.exit(1)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: the same command goes on from the last checkpoint", err=True)
+        sys.exit(INTERRUPTED)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)

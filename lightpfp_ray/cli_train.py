@@ -1,0 +1,63 @@
+"""`lightpfp-ray train`: the options, and the run they describe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .cli_options import ManyValues, data
+
+
+@click.command(cls=ManyValues)
+@click.argument("control", type=click.Path(path_type=Path))
+@data
+@click.option(
+    "--test-data",
+    multiple=True,
+    metavar="PATH...",
+    help="The test set; without it a tenth of the data, chosen by content and seed.",
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the run: potential, metrics, journal, pictures; the same command goes on.",
+)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
+@click.option("--cpus-per-worker", type=click.IntRange(1), help="Threads of each worker.")
+@click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"])
+)
+@click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
+)
+@click.option("--fresh", is_flag=True, help="Remove an earlier run from the output folder first.")
+@click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out structures with NaN labels or unknown elements, counted, in place of refusing.",
+)
+@click.option(
+    "--tracking-uri", help="MLflow server or store; default: mlflow.db beside the output."
+)
+@click.option("--experiment", default="lightpfp_ray", show_default=True, help="Of MLflow.")
+@click.option("--run-name", help="Of MLflow; default: the name of the output folder.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Of prepared structures.")
+@click.option("--address", help='Ray cluster; "local": a Ray of this command\'s own.')
+@click.option("--verbose", is_flag=True, help="Show the logs of Ray and its workers.")
+def train(**options) -> None:
+    """Train a potential as CONTROL says, in stages, data-parallel on Ray, recorded in MLflow.
+
+    \b
+    lightpfp-ray train control.json --data 'data/*.extxyz' --output run
+    lightpfp-ray train control.json --data train/ --test-data test.extxyz --output run --workers 4
+
+    A killed or interrupted run goes on with the same command. Energies are in eV, lengths in A,
+    stress in eV/A^3, positive under tension.
+    """
+    from .config import load_control
+    from .run import Request, run
+
+    control = load_control(options.pop("control"), options.pop("overrides"))
+    run(control, Request(**options))

@@ -1,0 +1,287 @@
+"""A training from beginning to end: check, prepare, train, evaluate, record.
+
+Everything that can be refused is refused before the output folder is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import tracking
+from .cluster.session import Resources, ray_session, resources
+from .config import ControlFile
+from .data.filter import BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT
+from .data.read import expand_paths
+from .errors import UserError
+from .evaluation import errors_of, evaluate, sample_batches, table
+from .files import write_atomically
+from .journal import records
+from .output import OutputFolder
+from .progress import Progress
+
+if TYPE_CHECKING:
+    from .cluster.trainer import Job
+    from .data.dataset import StructureSet
+    from .data.manifest import Manifest
+
+BAD = (BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT)
+"""Reasons to skip a structure that are more likely a mistake than a choice."""
+
+PARITY_SAMPLE = 1000
+"""Structures of each set in the parity plot."""
+
+FLUSH_TIMEOUT_S = 30
+"""How long the end of a run waits for MLflow."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the command line asks for beside the control file."""
+
+    data: tuple[str, ...]
+    test_data: tuple[str, ...]
+    output: Path
+    workers: int = 1
+    cpus_per_worker: int | None = None
+    device: str = "auto"
+    fresh: bool = False
+    skip_bad: bool = False
+    tracking_uri: str | None = None
+    experiment: str = "lightpfp_ray"
+    run_name: str | None = None
+    cache: Path | None = None
+    address: str | None = None
+    verbose: bool = False
+
+
+def run(control: ControlFile, request: Request) -> None:
+    """Train as the control file says and tell how it went. Raises UserError."""
+    for note in control.notes:
+        click.echo(f"note: {note}")
+    _refuse_zoo(control)
+    expand_paths([*request.data, *request.test_data])
+    output = OutputFolder(request.output.resolve())
+    if not request.fresh:
+        output.refuse_another_run(control.resolved())
+    start = _start(control, request, output)
+    with ray_session(request.address, request.verbose) as local:
+        asked = resources(request.workers, request.cpus_per_worker, request.device, local)
+        manifest = _prepared(control, request, output)
+        sets = _sets(manifest)
+        if not request.fresh:
+            output.refuse_other_data(manifest.as_dict())
+        for line in _label_notes(control, sets):
+            click.echo(f"note: {line}")
+        job = _job(control, manifest, sets["train"], output, start)
+        if request.fresh:
+            output.remove_run()
+        output.begin(control.resolved(), manifest.as_dict())
+        if not output.is_finished:
+            _train(control, request, asked, job, output, manifest, sets)
+    _tell(output)
+
+
+def _refuse_zoo(control: ControlFile) -> None:
+    if control.pretrained:
+        raise UserError(
+            f"the weights of {control.pretrained} are not part of this version: set "
+            'mtp_config.pretrained_model to "" to train from scratch'
+        )
+
+
+def _start(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
+    """The folder of the potential that reload_model names."""
+    reference = control.common_config.reload_model
+    if not reference:
+        return None
+    if Path(reference).exists():
+        return Path(reference).resolve()
+    return tracking.fetch_potential(reference, _uri(request, output))
+
+
+def _uri(request: Request, output: OutputFolder) -> str:
+    return request.tracking_uri or tracking.default_uri(output.path)
+
+
+def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
+    from .cluster.dataset import prepare
+
+    manifest = prepare(
+        request.data,
+        request.test_data,
+        cutoff=control.mtp_config.rc,
+        max_energy=control.common_config.max_energy,
+        max_forces=control.common_config.max_forces,
+        seed=control.lightpfp_ray.seed,
+        test_fraction=control.lightpfp_ray.test_fraction,
+        cache_root=request.cache or output.path.parent / ".lightpfp_cache",
+    )
+    bad = [(source, why) for source, why in manifest.skipped_examples if why in BAD]
+    if bad and not request.skip_bad:
+        source, why = bad[0]
+        n = sum(manifest.skipped[reason] for reason in BAD if reason in manifest.skipped)
+        raise UserError(
+            f"{source}: {why} ({n} such structures): correct them, or leave them out with "
+            "--skip-bad"
+        )
+    for line in manifest.lines():
+        click.echo(line)
+    return manifest
+
+
+def _sets(manifest: Manifest) -> dict[str, StructureSet]:
+    """Both sets. Raises UserError where the test set holds an element that the other lacks."""
+    from ase.data import chemical_symbols
+
+    from .data.dataset import StructureSet
+    from .data.schema import SPLITS
+
+    sets = {split: StructureSet.open(manifest.path, split) for split in SPLITS}
+    missing = set(sets["test"].numbers_present) - set(sets["train"].numbers_present)
+    if missing:
+        names = ", ".join(chemical_symbols[z] for z in sorted(missing))
+        raise UserError(
+            f"the test set holds {names}, the training set does not: add training structures of "
+            "it, or another lightpfp_ray.seed"
+        )
+    return sets
+
+
+def _label_notes(control: ControlFile, sets: dict[str, StructureSet]) -> Iterator[str]:
+    """Which stages count labels that some structures lack. Raises UserError where all lack them."""
+    train = sets["train"]
+    for label in ("energy", "forces", "stress"):
+        wanted = {
+            stage.name: getattr(stage, f"{label}_coeff")
+            for stage in control.stages
+            if getattr(stage, f"{label}_coeff")
+        }
+        lacking = (~getattr(train.counts, f"has_{label}")).nonzero()[0]
+        if not wanted or not len(lacking):
+            continue
+        named = ", ".join(f"{name} {value:g}" for name, value in wanted.items())
+        if len(lacking) < len(train):
+            yield (
+                f"{len(lacking)} of {len(train)} training structures have no {label} (as "
+                f"{train.source(int(lacking[0]))}) and do not count in its loss ({named})"
+            )
+        elif label == "stress":
+            yield f"no training structure has stress: its loss is not counted ({named})"
+        else:
+            raise UserError(
+                f"no training structure has {label}, but its coefficients are {named}: set "
+                f"{label}_loss_coeff_list to zeros, or provide the label"
+            )
+
+
+def _job(
+    control: ControlFile,
+    manifest: Manifest,
+    train: StructureSet,
+    output: OutputFolder,
+    start: Path | None,
+) -> Job:
+    from .cluster.trainer import Job
+    from .mtp.levels import Levels
+    from .mtp.model import RadialShape
+    from .training.loop import Plan
+
+    mtp, ours = control.mtp_config, control.lightpfp_ray
+    shortest = train.min_distance or mtp.rc / 2
+    return Job(
+        plan=Plan(
+            stages=control.stages,
+            batch_size=control.common_config.batch_size,
+            seed=ours.seed,
+            fingerprint=f"{control.fingerprint()} {manifest.fingerprint}",
+            folder=output.checkpoints,
+            checkpoint_interval_s=ours.checkpoint_interval_s,
+        ),
+        cache=manifest.path,
+        journal=output.journal,
+        potential=output.potential,
+        species=tuple(train.numbers_present),
+        levels=Levels(mtp.levmax, mtp.moment_init_cost, mtp.moment_mu_cost, mtp.moment_nu_cost),
+        radial=RadialShape(cutoff=mtp.rc, min_dist=0.99 * shortest, n_q=mtp.n_q),
+        widths=tuple(mtp.nn_dim_list),
+        start=start,
+        dtype=ours.precision,
+        origin={
+            "lightpfp_ray": _own_version(),
+            "control": control.resolved(),
+            "data": manifest.fingerprint,
+            "structures": dict(manifest.kept),
+        },
+    )
+
+
+def _own_version() -> str:
+    try:
+        return version("lightpfp_ray")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _train(
+    control: ControlFile,
+    request: Request,
+    asked: Resources,
+    job: Job,
+    output: OutputFolder,
+    manifest: Manifest,
+    sets: dict[str, StructureSet],
+) -> None:
+    from .cluster.trainer import fit
+
+    total = sum(stage.epochs for stage in control.stages)
+    click.echo(
+        f"training {total} epochs on {asked.workers} worker(s) of {asked.cpus_per_worker} CPU, "
+        f"{asked.device}"
+    )
+    with _recorded(control, request, output, manifest) as recorded:
+        with Progress(output.journal, total):
+            fit(job, asked, output.path / ".ray")
+        shutil.rmtree(output.path / ".ray", ignore_errors=True)
+        metrics = _results(output, sets)
+        recorded.update(metrics)
+
+
+@contextmanager
+def _recorded(
+    control: ControlFile, request: Request, output: OutputFolder, manifest: Manifest
+) -> Iterator[dict[str, Any]]:
+    """MLflow follows the journal; at the end it is given what the block yields."""
+    raise NotImplementedError
+    yield {}
+
+
+def _results(output: OutputFolder, sets: dict[str, StructureSet]) -> dict[str, Any]:
+    """Metrics of the finished potential, and the pictures; metrics.json is written last."""
+    from .plots import loss_plot, parity_plot
+    from .potential import load
+
+    journal = list(records(output.journal))
+    end = journal[-1]
+    metrics = {split: errors_of(end[split], len(sets[split])) for split in sets}
+    model = load(output.potential).model
+    pairs = {s: evaluate(model, sample_batches(sets[s], PARITY_SAMPLE)).pairs for s in sets}
+    parity_plot(pairs, output.parity)
+    loss_plot(journal, output.losses)
+    write_atomically(output.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
+    return metrics
+
+
+def _tell(output: OutputFolder) -> None:
+    metrics = json.loads(output.metrics.read_text())
+    click.echo("\n" + "\n".join(table(metrics)) + "\n")
+    click.echo(f"potential: {output.potential}")
+    click.echo(f"pictures:  {output.parity}, {output.losses}")
