@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ LARGEST_AUTOMATIC = 8
 """CPUs that a worker is given on a cluster where nothing else was asked for."""
 
 
+POLL_S = 2.0
+"""Between two looks at a cluster that scales up."""
+
+
 @dataclass(frozen=True)
 class Resources:
     """What each of the workers gets."""
@@ -35,6 +40,20 @@ class Resources:
     workers: int
     cpus_per_worker: int
     device: str  # "cpu" or "cuda"
+
+    def of_each(self) -> dict[str, float]:
+        """What one worker asks of Ray."""
+        return {"CPU": self.cpus_per_worker} | ({"GPU": 1} if self.device == "cuda" else {})
+
+    def each(self) -> str:
+        return " and ".join(f"{n} {kind}" for kind, n in self.of_each().items())
+
+    def fit(self, cpus: int, gpus: int) -> bool:
+        """Whether a cluster of so many CPUs and GPUs holds all workers."""
+        return all(
+            self.workers * self.of_each().get(kind, 0) <= there
+            for kind, there in (("CPU", cpus), ("GPU", gpus))
+        )
 
 
 @contextmanager
@@ -90,25 +109,44 @@ def _join(address: str, quiet: dict) -> None:
         ) from None
 
 
-def resources(workers: int, cpus_per_worker: int | None, device: str, local: bool) -> Resources:
-    """What to ask Ray for. Raises UserError where the cluster could never give it."""
+def resources(
+    workers: int, cpus_per_worker: int | None, device: str, local: bool, wait_s: float = 0.0
+) -> Resources:
+    """What to ask Ray for; `wait_s`: how long a cluster that scales up has to become large enough.
+
+    Raises UserError where the cluster could never give it.
+    """
+    cpus, gpus = _totals()
+    if device == "auto":
+        device = "cuda" if gpus >= workers else "cpu"
+    share = max(1, cpus // workers)
+    each = cpus_per_worker or (share if local else min(share, LARGEST_AUTOMATIC))
+    asked = Resources(workers, each, device)
+    if not asked.fit(cpus, gpus) and wait_s > 0:
+        cpus, gpus = _scaled_up(asked, wait_s)
+    if not asked.fit(cpus, gpus):
+        raise UserError(
+            f"--workers {workers} with {asked.each()} each found a cluster of {cpus} CPUs and "
+            f"{gpus} GPUs: ask for fewer, start a larger cluster, or let one that scales up grow "
+            "with --wait-for-nodes"
+        )
+    return asked
+
+
+def _totals() -> tuple[int, int]:
+    """CPUs and GPUs of the nodes that are there."""
     import ray
 
     total = ray.cluster_resources()
-    cpus, gpus = int(total.get("CPU", 0)), int(total.get("GPU", 0))
-    if device == "auto":
-        device = "cuda" if gpus >= workers else "cpu"
-    if device == "cuda" and gpus < workers:
-        raise UserError(
-            f"--device cuda with --workers {workers} needs {workers} GPUs, the cluster has {gpus}: "
-            "ask for fewer workers, or for --device cpu"
-        )
-    share = max(1, cpus // workers)
-    each = cpus_per_worker or (share if local else min(share, LARGEST_AUTOMATIC))
-    if workers * each > cpus:
-        raise UserError(
-            f"--workers {workers} with {each} CPU each needs {workers * each} CPUs, the "
-            "cluster has "
-            f"{cpus}: ask for fewer, or start a larger cluster"
-        )
-    return Resources(workers, each, device)
+    return int(total.get("CPU", 0)), int(total.get("GPU", 0))
+
+
+def _scaled_up(asked: Resources, wait_s: float) -> tuple[int, int]:
+    """CPUs and GPUs after the autoscaler was asked for room and had time to make it."""
+    from ray.autoscaler.sdk import request_resources
+
+    request_resources(bundles=[asked.of_each()] * asked.workers)
+    until = time.monotonic() + wait_s
+    while not asked.fit(*_totals()) and time.monotonic() < until:
+        time.sleep(POLL_S)
+    return _totals()

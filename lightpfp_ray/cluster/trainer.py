@@ -30,6 +30,7 @@ from ..training.loop import Loop, Plan
 from ..training.start import new_model
 from .errors import unwrap
 from .session import Resources
+from .storage import FULL_OR_FORBIDDEN, unwritable
 
 RESTARTS = 10
 """How often a lost worker group is started again."""
@@ -98,8 +99,7 @@ def fit(job: Job, resources: Resources, scratch: Path) -> None:
         scaling_config=ScalingConfig(
             num_workers=resources.workers,
             use_gpu=resources.device == "cuda",
-            resources_per_worker={"CPU": resources.cpus_per_worker}
-            | ({"GPU": 1} if resources.device == "cuda" else {}),
+            resources_per_worker=resources.of_each(),
         ),
         run_config=RunConfig(
             name="train",
@@ -132,8 +132,17 @@ def _summary(error: BaseException) -> str:
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker runs."""
+    """What each worker runs. A folder that cannot be written is the user's to mend."""
     job: Job = config["job"]
+    try:
+        _train(job)
+    except OSError as error:
+        if error.errno not in FULL_OR_FORBIDDEN:
+            raise
+        raise unwritable(job.journal.parent, error) from None
+
+
+def _train(job: Job) -> None:
     context = RayContext.current()
     sets = {split: StructureSet.open(job.cache, split) for split in SPLITS}
     model = _first_model(job, sets["train"], context)
