@@ -77,7 +77,7 @@ def training_times(folder: Path) -> float:
 
 
 def disturbed(command: list[str], folder: Path, victim: str, after: float) -> None:
-    """Run the command, kill the victim `after` seconds into the training, see the run to its end."""
+    """Run the command, kill the victim `after` seconds into the training, wait for the end."""
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     journal = folder / "journal.jsonl"
     while run.poll() is None and not (journal.exists() and records(journal)):
@@ -94,7 +94,7 @@ def disturbed(command: list[str], folder: Path, victim: str, after: float) -> No
 
 
 def kill(run: subprocess.Popen, victim: str) -> None:
-    """SIGKILL to the driver, or to the first of its descendants that Ray gave the victim's title."""
+    """SIGKILL to the driver, or to the first of its descendants with the title of the victim."""
     if run.poll() is not None:
         return
     if victim == "driver":
