@@ -117,3 +117,13 @@ def test_a_stress_of_nine_numbers_is_a_tensor(tmp_path):
     write(tmp_path / "a.extxyz", atoms)
     (found,) = read_structures(tmp_path / "a.extxyz")
     assert found.stress.tolist() == [1, 2, 3, 4, 5, 6]
+
+
+def test_weight_and_config_type_of_extended_xyz_are_weight_and_group(tmp_path):
+    plain, weighted = metals(2)
+    weighted.info.update(weight=2.5, config_type="slab")
+    found = list(read_structures(written(tmp_path / "a.extxyz", [plain, weighted])))
+    assert [(s.weight, s.group) for s in found] == [(1.0, ""), (2.5, "slab")]
+    weighted.info["weight"] = "heavy"
+    with pytest.raises(UserError, match=r"cannot be read at structure 0.*heavy"):
+        list(read_structures(written(tmp_path / "b.extxyz", [weighted])))

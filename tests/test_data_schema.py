@@ -20,18 +20,20 @@ def table_of(structures, cutoff=4.0):
 
 def test_structures_come_back_from_rows_exactly():
     structures = [
-        replace(structure_of(a), source=f"x#{n}") for n, a in enumerate(metals(3) + oddities())
+        replace(structure_of(a), source=f"x#{n}", weight=0.5 + n, group=f"g{n % 2}")
+        for n, a in enumerate(metals(3) + oddities())
     ]
     back = structures_of(table_of(structures))
     assert_same(back, structures)
-    assert [s.source for s in back] == [s.source for s in structures]
+    for name in ("source", "weight", "group"):
+        assert [getattr(s, name) for s in back] == [getattr(s, name) for s in structures]
     assert table_of([]).num_rows == 0
 
 
 def test_the_hash_is_of_the_content_alone():
     structure = structure_of(metals(1)[0])
     same = content_hash(structure)
-    assert content_hash(replace(structure, source="elsewhere")) == same
+    assert content_hash(replace(structure, source="elsewhere", weight=2.0, group="b")) == same
     assert (
         content_hash(replace(structure, forces=structure.forces.copy(), pbc=structure.pbc.tolist()))
         == same

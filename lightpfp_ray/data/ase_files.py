@@ -35,7 +35,8 @@ PATTERNS = (
 
 def structure_of(atoms: Atoms) -> Structure:
     """Atoms with their labels: the energy, or else the free energy, in eV; stress only where
-    periodic along three vectors.
+    periodic along three vectors. `weight` and `config_type` of extended XYZ are its weight and
+    group.
     """
     results = getattr(atoms.calc, "results", None) or {}
     energy = results.get("energy", results.get("free_energy"))
@@ -48,6 +49,8 @@ def structure_of(atoms: Atoms) -> Structure:
         energy=None if energy is None else float(energy),
         forces=None if forces is None else np.array(forces, float).reshape(len(atoms), 3),
         stress=None if stress is None or not atoms.pbc.all() else _voigt(stress),
+        weight=float(atoms.info.get("weight", 1.0)),
+        group=str(atoms.info.get("config_type", "")),
     )
 
 

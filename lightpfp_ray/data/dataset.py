@@ -31,6 +31,9 @@ class Counts:
     has_energy: np.ndarray
     has_forces: np.ndarray
     has_stress: np.ndarray
+    weight: np.ndarray
+    group: np.ndarray  # index in group_names
+    group_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,12 @@ class StructureSet:
     numbers_A: Tensor  # int64
     positions_A3: Tensor  # A
     forces_A3: Tensor  # eV/A, NaN where absent
-    edges_A: Tensor  # int64, number of edges of each atom
-    neighbor_E: Tensor  # int32, within the structure
-    shift_E3: Tensor  # int16
+    first_edge_A: Tensor  # int64
+    n_edges_A: Tensor  # int32
+    neighbors_E: Tensor  # int32, within the structure
+    shifts_E3: Tensor  # int16
     first_atom_S: Tensor
-    first_edge_S: Tensor
     atoms_S: Tensor
-    edges_S: Tensor
     cell_S33: Tensor
     volume_S: Tensor
     energy_S: Tensor  # eV, NaN where absent
@@ -77,29 +79,25 @@ class StructureSet:
     def batch(self, indices: np.ndarray | Sequence[int] | Tensor) -> Batch:
         """The structures of some indices (B,), in that order; none is a valid batch."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
-        atoms, edges = self.atoms_S[chosen], self.edges_S[chosen]
-        atom = _ranges(self.first_atom_S[chosen], atoms)
-        edge = _ranges(self.first_edge_S[chosen], edges)
-        first_atom = torch.cumsum(atoms, 0) - atoms
+        atoms = self.atoms_S[chosen]
+        structure = torch.repeat_interleave(torch.arange(len(chosen)), atoms)
+        skipped = self.first_atom_S[chosen] - (torch.cumsum(atoms, 0) - atoms)
+        atom = torch.arange(len(structure)) + skipped[structure]
         return Batch(
             numbers_A=self.numbers_A[atom],
-            structure_A=torch.repeat_interleave(torch.arange(len(chosen)), atoms),
+            structure_A=structure,
             positions_A3=self.positions_A3[atom],
             cell_S33=self.cell_S33[chosen],
             volume_S=self.volume_S[chosen],
-            center_E=torch.repeat_interleave(torch.arange(len(atom)), self.edges_A[atom]),
-            neighbor_E=self.neighbor_E[edge].long() + torch.repeat_interleave(first_atom, edges),
-            shift_E3=self.shift_E3[edge],
+            weight_S=torch.from_numpy(self.counts.weight)[chosen],
+            first_edge_A=self.first_edge_A[atom],
+            n_edges_A=self.n_edges_A[atom],
+            neighbors_N=self.neighbors_E,
+            shifts_N3=self.shifts_E3,
             energy_S=self.energy_S[chosen],
             forces_A3=self.forces_A3[atom],
             stress_S6=self.stress_S6[chosen],
         )
-
-
-def _ranges(first: Tensor, count: Tensor) -> Tensor:
-    """first[0], first[0]+1, ... (count[0] numbers), first[1], ...: indices of a ragged gather."""
-    skipped = first - (torch.cumsum(count, 0) - count)
-    return torch.repeat_interleave(skipped, count) + torch.arange(int(count.sum()))
 
 
 def _table(path: Path) -> pa.Table:
@@ -127,8 +125,9 @@ def _loaded(tables: list[pa.Table]) -> StructureSet:
         name: np.concatenate([t[name].is_valid().to_numpy() for t in tables])[order]
         for name in ("energy", "forces", "stress")
     }
-    edges_of_atom = _values(tables, "edges_of_atom").astype(np.int64)
-    edges = _sums(edges_of_atom, atoms)
+    n_edges = _values(tables, "edges_of_atom")
+    first_edge = np.cumsum(n_edges, dtype=np.int64) - n_edges
+    group_names, group = np.unique(_strings(tables, "group"), return_inverse=True)
     cell, pbc = _values(tables, "cell").reshape(-1, 3, 3), _values(tables, "pbc").reshape(-1, 3)
     volume = np.where(pbc.all(1), np.abs(np.linalg.det(cell)), np.nan)
     numbers = _values(tables, "numbers").astype(np.int64)
@@ -139,18 +138,24 @@ def _loaded(tables: list[pa.Table]) -> StructureSet:
         numbers_A=tensor(numbers),
         positions_A3=tensor(_values(tables, "positions").reshape(-1, 3)),
         forces_A3=tensor(_filled(tables, "forces", 3 * atoms).reshape(-1, 3)),
-        edges_A=tensor(edges_of_atom),
-        neighbor_E=tensor(_values(tables, "neighbor")),
-        shift_E3=tensor(_values(tables, "shift").reshape(-1, 3)),
+        first_edge_A=tensor(first_edge),
+        n_edges_A=tensor(n_edges),
+        neighbors_E=tensor(_values(tables, "neighbor")),
+        shifts_E3=tensor(_values(tables, "shift").reshape(-1, 3)),
         first_atom_S=tensor((np.cumsum(atoms) - atoms)[order]),
-        first_edge_S=tensor((np.cumsum(edges) - edges)[order]),
         atoms_S=tensor(atoms[order]),
-        edges_S=tensor(edges[order]),
         cell_S33=tensor(cell[order]),
         volume_S=tensor(volume[order]),
         energy_S=tensor(_filled(tables, "energy", every)[order]),
         stress_S6=tensor(_filled(tables, "stress", 6 * every).reshape(-1, 6)[order]),
-        counts=Counts(atoms[order], edges[order], has["energy"], has["forces"], has["stress"]),
+        counts=Counts(
+            n_atoms=atoms[order],
+            n_edges=_sums(n_edges, atoms)[order],
+            **{f"has_{name}": has[name] for name in has},
+            weight=_values(tables, "weight")[order],
+            group=group[order],
+            group_names=tuple(str(name) for name in group_names),
+        ),
         sources=[sources[row] for row in order],
         numbers_present=np.unique(numbers).tolist(),
         min_distance=float(shortest) if np.isfinite(shortest) else None,

@@ -24,6 +24,7 @@ UNKNOWN_ELEMENT = "unknown element"
 BAD_POSITION = "NaN or infinite position or cell"
 FLAT_CELL = "periodic, but the cell has no volume"
 BAD_LABEL = "NaN or infinite label"
+BAD_WEIGHT = "NaN, infinite or negative weight"
 NO_LABEL = "no energy, forces or stress"
 ENERGY = "energy above max_energy"
 FORCE = "force above max_forces"
@@ -69,6 +70,8 @@ def _label_reason(structure: Structure, max_energy: float, max_forces: float) ->
         return NO_LABEL
     if not all(np.isfinite(label).all() for label in labels):
         return BAD_LABEL
+    if not 0 <= structure.weight < np.inf:
+        return BAD_WEIGHT
     if structure.energy is not None and structure.energy / len(structure.numbers) > max_energy:
         return ENERGY
     if structure.forces is not None and np.linalg.norm(structure.forces, axis=1).max() > max_forces:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from .structure import Structure
 
-VERSION = 1
+VERSION = 2
 """Raised when a row's columns or their meaning change; part of the key of the cache."""
 
 SPLITS = ("train", "test")
@@ -43,6 +43,8 @@ SCHEMA = pa.schema(
         pa.field("energy", pa.float64()),
         pa.field("forces", _VECTORS),
         pa.field("stress", pa.list_(pa.float64())),  # six, or null
+        pa.field("weight", pa.float64(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
         pa.field("edges_of_atom", pa.list_(pa.int32()), nullable=False),
         pa.field("neighbor", pa.list_(pa.int32()), nullable=False),
         pa.field("shift", pa.list_(pa.list_(pa.int16(), 3)), nullable=False),
@@ -58,7 +60,8 @@ Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def content_hash(structure: Structure) -> str:
-    """sha256 of what a structure says: atoms, cell, labels; not of where it was read.
+    """sha256 of what a structure says: atoms, cell, labels; not of where it was read, nor of its
+    weight and group, so that runs with other weights are tested on the same structures.
 
     Little-endian float64 throughout, -0.0 counted as 0.0; an absent label differs from any value.
     """
@@ -97,6 +100,8 @@ def rows_of(
         "energy": [s.energy for s in structures],
         "forces": _ragged([s.forces for s in structures], pa.float64(), 3),
         "stress": _ragged([s.stress for s in structures], pa.float64()),
+        "weight": [s.weight for s in structures],
+        "group": [s.group for s in structures],
         "edges_of_atom": _ragged(
             [
                 np.bincount(e[0], minlength=len(s.numbers))
@@ -116,9 +121,7 @@ def rows_of(
 
 def structures_of(table: pa.Table) -> list[Structure]:
     """The structures of a table of SCHEMA, without their edges."""
-    rows = table.select(
-        ["numbers", "positions", "cell", "pbc", "energy", "forces", "stress", "source"]
-    ).to_pylist()
+    rows = table.drop_columns(["edges_of_atom", "neighbor", "shift"]).to_pylist()
     return [
         Structure(
             numbers=np.array(row["numbers"], np.int64),
@@ -129,6 +132,8 @@ def structures_of(table: pa.Table) -> list[Structure]:
             forces=None if row["forces"] is None else np.array(row["forces"], float).reshape(-1, 3),
             stress=None if row["stress"] is None else np.array(row["stress"], float),
             source=row["source"],
+            weight=row["weight"],
+            group=row["group"],
         )
         for row in rows
     ]

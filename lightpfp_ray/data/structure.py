@@ -19,3 +19,5 @@ class Structure:
     forces: np.ndarray | None = None  # (N, 3)
     stress: np.ndarray | None = None  # (6,) Voigt, eV/A^3, positive under tension
     source: str = ""  # "file.extxyz#12"
+    weight: float = 1.0  # in the loss
+    group: str = ""  # errors are told by group
