@@ -188,6 +188,13 @@ class MTP(nn.Module):
             self.site_basis(batch, r_E3)
         )
         if self.radial.repulsion:
-            wall_E = core_repulsion(r_E3.norm(dim=-1), self.radial.min_dist)
-            energies_A = energies_A.index_add(0, batch.center_E, wall_E)
+            energies_A = energies_A + self.site_repulsion(batch, r_E3)
         return energies_A
+
+    def site_repulsion(self, batch: Batch, r_E3: Tensor) -> Tensor:
+        """Repulsion of the cores at every atom, eV: (A); zero where the potential has none."""
+        wall_A = r_E3.new_zeros(batch.n_atoms)
+        if not self.radial.repulsion:
+            return wall_A
+        wall_E = core_repulsion(r_E3.norm(dim=-1), self.radial.min_dist)
+        return wall_A.index_add(0, batch.center_E, wall_E)

@@ -11,9 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from .normal import NormalEquations, normal_equations
+
 if TYPE_CHECKING:
     from ...batch import Batch, Prediction
     from ..model import MTP
+
+
+__all__ = ["Engine", "NormalEquations", "normal_equations"]
 
 
 class Engine(Protocol):

@@ -28,13 +28,20 @@ def evaluate(model: MTP, batch: Batch, training: bool) -> Prediction:
         (g_E3,) = torch.autograd.grad(energies_A.sum(), r_E3, create_graph=training)
     if not training:
         energies_A = energies_A.detach()
+    forces_A3, stress_S6 = forces_and_stress(batch, r_E3.detach(), g_E3)
     return Prediction(
         energy_S=sum_by(batch.structure_A, energies_A.double(), batch.n_structures),
         energies_A=energies_A,
-        forces_A3=sum_by(batch.center_E, g_E3, batch.n_atoms)
-        - sum_by(batch.neighbor_E, g_E3, batch.n_atoms),
-        stress_S6=_stress(batch, r_E3.detach(), g_E3),
+        forces_A3=forces_A3,
+        stress_S6=stress_S6,
     )
+
+
+def forces_and_stress(batch: Batch, r_E3: Tensor, g_E3: Tensor) -> tuple[Tensor, Tensor]:
+    """F_i += g_ij, F_j -= g_ij (A, 3), and the stress (S, 6), of g_ij = dV(n_i)/dr_ij."""
+    forces_A3 = sum_by(batch.center_E, g_E3, batch.n_atoms)
+    forces_A3 = forces_A3 - sum_by(batch.neighbor_E, g_E3, batch.n_atoms)
+    return forces_A3, _stress(batch, r_E3, g_E3)
 
 
 def sum_by(index_N: Tensor, values: Tensor, n: int) -> Tensor:
