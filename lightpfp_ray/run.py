@@ -19,22 +19,18 @@ import click
 from . import tracking
 from .cluster.session import Resources, ray_session, resources
 from .config import ControlFile
-from .data.filter import BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT
 from .data.read import expand_paths
-from .errors import UserError
 from .evaluation import errors_of, evaluate, sample_batches, table
 from .files import write_atomically
 from .journal import records
 from .output import OutputFolder
+from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
 from .progress import Progress
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
     from .data.dataset import StructureSet
     from .data.manifest import Manifest
-
-BAD = (BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT)
-"""Reasons to skip a structure that are more likely a mistake than a choice."""
 
 PARITY_SAMPLE = 1000
 """Structures of each set in the parity plot."""
@@ -67,7 +63,7 @@ def run(control: ControlFile, request: Request) -> None:
     """Train as the control file says and tell how it went. Raises UserError."""
     for note in control.notes:
         click.echo(f"note: {note}")
-    _refuse_zoo(control)
+    refuse_zoo(control)
     expand_paths([*request.data, *request.test_data])
     output = OutputFolder(request.output.resolve())
     if not request.fresh:
@@ -76,10 +72,10 @@ def run(control: ControlFile, request: Request) -> None:
     with ray_session(request.address, request.verbose) as local:
         asked = resources(request.workers, request.cpus_per_worker, request.device, local)
         manifest = _prepared(control, request, output)
-        sets = _sets(manifest)
+        sets = opened_sets(manifest)
         if not request.fresh:
             output.refuse_other_data(manifest.as_dict())
-        for line in _label_notes(control, sets):
+        for line in label_notes(control.stages, sets):
             click.echo(f"note: {line}")
         job = _job(control, manifest, sets["train"], output, start)
         if request.fresh:
@@ -88,14 +84,6 @@ def run(control: ControlFile, request: Request) -> None:
         if not output.is_finished:
             _train(control, request, asked, job, output, manifest, sets)
     _tell(output)
-
-
-def _refuse_zoo(control: ControlFile) -> None:
-    if control.pretrained:
-        raise UserError(
-            f"the weights of {control.pretrained} are not part of this version: set "
-            'mtp_config.pretrained_model to "" to train from scratch'
-        )
 
 
 def _start(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
@@ -125,62 +113,11 @@ def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> M
         test_fraction=control.lightpfp_ray.test_fraction,
         cache_root=request.cache or output.path.parent / ".lightpfp_cache",
     )
-    bad = [(source, why) for source, why in manifest.skipped_examples if why in BAD]
-    if bad and not request.skip_bad:
-        source, why = bad[0]
-        n = sum(manifest.skipped[reason] for reason in BAD if reason in manifest.skipped)
-        raise UserError(
-            f"{source}: {why} ({n} such structures): correct them, or leave them out with "
-            "--skip-bad"
-        )
+    if not request.skip_bad:
+        refuse_bad(manifest)
     for line in manifest.lines():
         click.echo(line)
     return manifest
-
-
-def _sets(manifest: Manifest) -> dict[str, StructureSet]:
-    """Both sets. Raises UserError where the test set holds an element that the other lacks."""
-    from ase.data import chemical_symbols
-
-    from .data.dataset import StructureSet
-    from .data.schema import SPLITS
-
-    sets = {split: StructureSet.open(manifest.path, split) for split in SPLITS}
-    missing = set(sets["test"].numbers_present) - set(sets["train"].numbers_present)
-    if missing:
-        names = ", ".join(chemical_symbols[z] for z in sorted(missing))
-        raise UserError(
-            f"the test set holds {names}, the training set does not: add training structures of "
-            "it, or another lightpfp_ray.seed"
-        )
-    return sets
-
-
-def _label_notes(control: ControlFile, sets: dict[str, StructureSet]) -> Iterator[str]:
-    """Which stages count labels that some structures lack. Raises UserError where all lack them."""
-    train = sets["train"]
-    for label in ("energy", "forces", "stress"):
-        wanted = {
-            stage.name: getattr(stage, f"{label}_coeff")
-            for stage in control.stages
-            if getattr(stage, f"{label}_coeff")
-        }
-        lacking = (~getattr(train.counts, f"has_{label}")).nonzero()[0]
-        if not wanted or not len(lacking):
-            continue
-        named = ", ".join(f"{name} {value:g}" for name, value in wanted.items())
-        if len(lacking) < len(train):
-            yield (
-                f"{len(lacking)} of {len(train)} training structures have no {label} (as "
-                f"{train.source(int(lacking[0]))}) and do not count in its loss ({named})"
-            )
-        elif label == "stress":
-            yield f"no training structure has stress: its loss is not counted ({named})"
-        else:
-            raise UserError(
-                f"no training structure has {label}, but its coefficients are {named}: set "
-                f"{label}_loss_coeff_list to zeros, or provide the label"
-            )
 
 
 def _job(
