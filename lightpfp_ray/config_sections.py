@@ -1,0 +1,280 @@
+"""The options of a control file: each with its type, limits, default, unit and meaning.
+
+A new option is one line here: the check, the JSON Schema and the resolved file follow from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from .config_mistakes import CONTRADICTION, shown
+
+STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _whole(value: Any) -> Any:
+    """80.0 is a whole number, as in JSON Schema; true and "80" are not."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+AtLeast0 = Annotated[int, Field(ge=0), BeforeValidator(_whole)]
+AtLeast1 = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_whole)]
+
+Loss = Literal["mse", "l1"]
+Pretrained = Literal[
+    "",
+    "ALL_ELEMENTS_SMALL_5",
+    "ALL_ELEMENTS_SMALL_6",
+    "ALL_ELEMENTS_SMALL_7",
+    "ALL_ELEMENTS_LARGE_5",
+    "ALL_ELEMENTS_LARGE_6",
+    "ALL_ELEMENTS_LARGE_7",
+    "ALL_ELEMENTS_SMALL_NN_6",
+    "ORGANIC",
+    "ORGANIC_SMALL_NN",
+]
+
+DECIDES = "decides_the_result"
+"""False in the schema of an option that a run can change when it goes on."""
+
+
+def option(
+    default: Any, meaning: str, unit: str | None = None, decides: bool = True, **limits: Any
+) -> Any:
+    """A field, its default and what stands about it in the JSON Schema."""
+    extra = {"unit": unit} if unit else {}
+    extra |= {} if decides else {DECIDES: False}
+    return Field(default, description=meaning, json_schema_extra=extra or None, **limits)
+
+
+def list_option(default: tuple, meaning: str, unit: str | None = None, least: int = 1) -> Any:
+    """A list; its entries are as strict as every other value."""
+    return option(default, meaning, unit, strict=False, min_length=least)
+
+
+class Section(BaseModel):
+    """Values that stand together. Its own mistakes and those between its values are found at once.
+
+    A contradiction is the key where it shows, and a sentence; `values` are defaults and what was
+    given, right or wrong, `wrong` the keys whose values are mistakes already.
+    """
+
+    model_config = STRICT
+
+    @classmethod
+    def contradictions(
+        cls, values: Mapping[str, Any], wrong: set[str]
+    ) -> Iterator[tuple[str, str]]:
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _all_mistakes(cls, given: Any, validate: ModelWrapValidatorHandler[Section]) -> Section:
+        mistakes: list[InitErrorDetails] = []
+        try:
+            section = validate(given)
+        except ValidationError as error:
+            mistakes += [
+                InitErrorDetails(
+                    type=e["type"], loc=e["loc"], input=e["input"], ctx=e.get("ctx", {})
+                )
+                for e in error.errors()
+            ]
+        if isinstance(given, Mapping):
+            values = {name: field.default for name, field in cls.model_fields.items()} | given
+            wrong = {e["loc"][0] for e in mistakes}
+            for key, sentence in cls.contradictions(values, wrong):
+                error_type = PydanticCustomError(
+                    CONTRADICTION, "{sentence}", {"sentence": sentence}
+                )
+                mistakes.append(InitErrorDetails(type=error_type, loc=(key,), input=values[key]))
+        if mistakes:
+            raise ValidationError.from_exception_data(cls.__name__, mistakes)
+        return section
+
+
+class CommonConfig(Section):
+    """The run as a whole, and which structures it takes."""
+
+    total_epoch: AtLeast1 | None = option(
+        None,
+        "Epochs of the whole run. Of two stages and calibration: 0.25 : 0.5 : 0.25; without "
+        "calibration 1 : 2; of another number of stages, calibration a quarter, the stages in "
+        "proportion to epoch_list. Wins over epoch_list and calibration_epoch. null: not used.",
+    )
+    batch_size: AtLeast1 = option(
+        128, "Training structures of a parameter update, over all workers together."
+    )
+    reload_model: Annotated[str | None, AfterValidator(lambda name: name or None)] = option(
+        None,
+        "Potential that the parameters start from: a folder, an MLflow run ID or a model URI. "
+        'null or "": random parameters.',
+    )
+    lr_scheduling: Literal["step", "linear_warmup", "None"] = option(
+        "linear_warmup",
+        "Learning rate within each stage, calibration too. step: 0.9 times after every "
+        "scheduler_step_size epochs; linear_warmup: up to the stage's rate in "
+        'scheduler_step_size epochs, then linear to 0 at its end; "None": constant.',
+    )
+    scheduler_step_size: AtLeast1 | None = option(
+        None,
+        "Step size of the scheduler. null: a 25th of each stage's epochs, rounded down, at least "
+        "1.",
+        "epochs",
+    )
+    max_energy: float = option(
+        1e38, "A structure of more energy (signed) is skipped.", "eV per atom"
+    )
+    max_forces: Positive = option(
+        1e38, "A structure is skipped where the force on an atom is larger.", "eV/A"
+    )
+
+
+class MtpConfig(Section):
+    """The potential. Defaults from rc to the costs are unknown of LightPFP, and are ours: those of
+    its SMALL models.
+    """
+
+    model_version: Literal["v1.0"] = option("v1.0", "Version of the potential's form.")
+    pretrained_model: Annotated[Pretrained | None, AfterValidator(lambda name: name or "")] = (
+        option(
+            "",
+            "Potential from which the coefficients of the species at hand are taken; every other "
+            'option of this section but model_version is then ignored. "" or null: none.',
+        )
+    )
+    rc: Positive = option(6.0, "Cutoff: the largest distance of neighbors.", "A")
+    levmax: AtLeast1 = option(
+        8, "Largest level of a basis function, the sum of the levels of its moments."
+    )
+    n_q: AtLeast1 = option(8, "Chebyshev polynomials of a radial function.")
+    moment_init_cost: AtLeast1 = option(
+        2, "Level of a moment M(mu, nu) = moment_init_cost + moment_mu_cost mu + moment_nu_cost nu."
+    )
+    moment_mu_cost: AtLeast1 = option(1, "See moment_init_cost; mu numbers the radial functions.")
+    moment_nu_cost: AtLeast1 = option(1, "See moment_init_cost; nu is the rank of the tensor.")
+    nn_dim_list: tuple[AtLeast1, ...] = list_option(
+        (), "Neurons of each hidden layer of the readout; []: a linear readout.", least=0
+    )
+
+    @classmethod
+    def contradictions(
+        cls, values: Mapping[str, Any], wrong: set[str]
+    ) -> Iterator[tuple[str, str]]:
+        if wrong & {"levmax", "moment_init_cost", "pretrained_model"} or values["pretrained_model"]:
+            return
+        cost, levmax = values["moment_init_cost"], values["levmax"]
+        if levmax < cost:
+            yield (
+                "levmax",
+                f"found {shown(levmax)}, expected at least moment_init_cost {shown(cost)}, else "
+                "there is no basis function: raise it",
+            )
+
+
+class MultistageConfig(Section):
+    """The stages: lists of equal length, one entry a stage, and calibration after them."""
+
+    LISTS: ClassVar = (
+        "lr_list",
+        "epoch_list",
+        "energy_loss_coeff_list",
+        "forces_loss_coeff_list",
+        "stress_loss_coeff_list",
+        "loss_func_list",
+    )
+
+    lr_list: tuple[Positive, ...] = list_option((0.1, 0.01), "Learning rate of Adam.")
+    epoch_list: tuple[AtLeast0, ...] = list_option((80, 160), "Passes over the training set.")
+    energy_loss_coeff_list: tuple[NotNegative, ...] = list_option(
+        (1e-05, 1.0), "Weight of the energy loss.", "per (eV/atom)^2, of l1 per eV/atom"
+    )
+    forces_loss_coeff_list: tuple[NotNegative, ...] = list_option(
+        (10.0, 0.1), "Weight of the forces loss.", "per (eV/A)^2, of l1 per eV/A"
+    )
+    stress_loss_coeff_list: tuple[NotNegative, ...] = list_option(
+        (1e-05, 10.0), "Weight of the stress loss.", "per (eV/A^3)^2, of l1 per eV/A^3"
+    )
+    loss_func_list: tuple[Loss, ...] = list_option(
+        ("mse", "mse"), "Mean of squared (mse) or absolute (l1) errors."
+    )
+    use_calib_stage: bool = option(
+        True,
+        "Add a last stage whose weights are set so that energy, forces and stress contribute "
+        "equally; its loss function is that of the last entry of loss_func_list.",
+    )
+    calibration_lr: Positive = option(0.01, "Learning rate of the calibration stage.")
+    calibration_epoch: AtLeast0 = option(80, "Passes of the calibration stage.")
+
+    @classmethod
+    def contradictions(
+        cls, values: Mapping[str, Any], wrong: set[str]
+    ) -> Iterator[tuple[str, str]]:
+        lengths = {k: len(values[k]) for k in cls.LISTS if isinstance(values[k], list | tuple)}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+            yield (
+                min(lengths, key=lambda key: lengths[key] == len(cls.model_fields[key].default)),
+                f"lists of unequal length found ({found}), expected one entry a stage in each: "
+                "give all of them the same length",
+            )
+        if "epoch_list" not in wrong:
+            yield from _epoch_contradictions(values, wrong)
+        coefficients = [key for key in cls.LISTS if "coeff" in key]
+        if not wrong & {*coefficients}:
+            rows = zip(*(values[key] for key in coefficients), strict=False)
+            for stage, row in enumerate(rows, start=1):
+                if not any(row):
+                    yield (
+                        coefficients[0],
+                        f"stage {stage} has coefficients 0, 0, 0, expected one above 0: give it "
+                        "one",
+                    )
+
+
+def _epoch_contradictions(values: Mapping[str, Any], wrong: set[str]) -> Iterator[tuple[str, str]]:
+    epochs = values["epoch_list"]
+    if not any(epochs):
+        yield "epoch_list", f"found {shown(epochs)}, expected epochs in some stage: give it some"
+    elif (
+        not epochs[-1]
+        and not wrong & {"use_calib_stage", "calibration_epoch"}
+        and values["use_calib_stage"]
+        and values["calibration_epoch"]
+    ):
+        yield (
+            "epoch_list",
+            "the last stage has 0 epochs, expected at least 1, since calibration takes its "
+            "coefficients from that stage's losses: give it some, or set use_calib_stage to false",
+        )
+
+
+class OwnConfig(Section):
+    """What LightPFP does not offer."""
+
+    seed: Seed = option(0, "Of every random choice: split, start, order of structures.")
+    test_fraction: float = option(
+        0.1, "Part of the structures that is tested on; not used with --test-data.", ge=0, lt=1
+    )
+    precision: Literal["float64", "float32"] = option(
+        "float64", "Of the parameters and the arithmetic."
+    )
+    checkpoint_interval_s: NotNegative = option(
+        30.0, "Time between two checkpoints within a stage.", "s", decides=False
+    )
