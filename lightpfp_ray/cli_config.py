@@ -32,7 +32,9 @@ def config() -> None:
 @config.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: tuple[Path, ...]) -> None:
-    """Check control FILES: the epochs of their stages and remarks, or all mistakes and exit code 1.
+    """Find all mistakes in control FILES.
+
+    Prints the epochs of the stages and remarks, or every mistake with its line, with exit code 1.
 
     \b
     lightpfp-ray config check control.json
@@ -68,8 +70,10 @@ def _summary(file: Path, control: ControlFile) -> list[str]:
     help="Change a value, as mtp_config.rc=5; repeatable.",
 )
 def show(file: Path | None, overrides: tuple[str, ...]) -> None:
-    """Print control FILE with every option filled in, as the training takes it; without FILE the
-    defaults. The output is a control file again; remarks go to standard error.
+    """Print control FILE with all options filled in.
+
+    As the training takes it; without FILE the defaults. The output is a control file again; remarks
+    go to standard error.
 
     \b
     lightpfp-ray config show > control.json
@@ -91,12 +95,12 @@ def as_text(control: ControlFile) -> str:
 
 @config.command()
 def schema() -> None:
-    """Print the JSON Schema of control files: types, limits, defaults, units and meaning.
+    """Print the JSON Schema of control files.
+
+    Types, limits, defaults, units and meaning of all options. Editors complete and check a control
+    file with it; in VS Code, name it in the setting json.schemas.
 
     \b
     lightpfp-ray config schema > control.schema.json
-
-    Editors complete and check a control file with it; in VS Code, name it in the setting
-    json.schemas.
     """
     click.echo(json.dumps({"$schema": DIALECT} | ControlFile.model_json_schema(), indent=2))

@@ -53,7 +53,7 @@ class ControlFile(BaseModel):
         calibrated = multi.use_calib_stage
         names = [f"stage_{number}" for number in range(1, len(multi.epoch_list) + 1)]
         none = (None,) * calibrated
-        columns = (
+        columns = (  # as the fields of Stage
             names + ["calibration"] * calibrated,
             self._epochs(),
             multi.lr_list + (multi.calibration_lr,) * calibrated,

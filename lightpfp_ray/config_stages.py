@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import accumulate, pairwise
 
 SCHEDULER_STEPS = 25
@@ -43,9 +44,9 @@ def split_epochs(total: int, proportions: Sequence[int], with_calibration: bool)
 
     `proportions` is epoch_list; of two stages only their number counts.
     """
-    calibration = round(total / 4) if with_calibration else 0
+    calibration = round(Fraction(total, 4)) if with_calibration else 0
     if len(proportions) == 2:
-        first = calibration if with_calibration else round(total / 3)
+        first = calibration if with_calibration else round(Fraction(total, 3))
         stages = [first, total - calibration - first]
     else:
         stages = _shared(total - calibration, proportions)
@@ -55,10 +56,11 @@ def split_epochs(total: int, proportions: Sequence[int], with_calibration: bool)
 def _shared(total: int, proportions: Sequence[int]) -> list[int]:
     """`total` in proportion, by rounding the running sums; the last share is at least 1."""
     whole = sum(proportions)
-    borders = [min(round(total * part / whole), total - 1) for part in accumulate(proportions)]
-    return [after - before for before, after in pairwise([0, *borders[:-1], total])]
+    exact = [Fraction(total * part, whole) for part in accumulate(proportions[:-1])]
+    borders = [min(round(border), total - 1) for border in exact]
+    return [after - before for before, after in pairwise([0, *borders, total])]
 
 
 def step_size(given: int | None, epochs: int) -> int:
     """Epochs of a step of the scheduler in a stage of that many epochs."""
-    return given if given is not None else max(1, int(epochs / SCHEDULER_STEPS))
+    return given if given is not None else max(1, epochs // SCHEDULER_STEPS)

@@ -75,7 +75,10 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Document:
 
 def dotted(keys: Keys) -> str:
     """As a user writes it: multistage_config.lr_list[0]."""
-    return "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)[1:]
+    return "".join(
+        f"[{key}]" if isinstance(key, int) else f".{json.dumps(key, ensure_ascii=False)[1:-1]}"
+        for key in keys
+    )[1:]
 
 
 def _values(plain: str, name: str) -> dict[str, Any]:
