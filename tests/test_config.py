@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lightpfp_ray.config import load_control, parse_control
-from lightpfp_ray.config_stages import split_epochs
+from lightpfp_ray.config.stages import split_epochs
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.json"))
 

@@ -2,7 +2,7 @@
 
 The first three sections are LightPFP's; `lightpfp_ray` holds what is ours, and can be left out, so
 that a file of LightPFP is valid here and means the same. {} is a valid file. Mistakes are found all
-at once, each with its line. The options stand in `config_sections`.
+at once, each with its line. The options stand in `sections`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from .config_mistakes import sentences, shown
-from .config_sections import (
+from ..errors import UserError
+from .mistakes import sentences, shown
+from .sections import (
     DECIDES,
     STRICT,
     CommonConfig,
@@ -24,9 +25,8 @@ from .config_sections import (
     MultistageConfig,
     OwnConfig,
 )
-from .config_stages import Stage, split_epochs, step_size
-from .config_text import parse, read_text
-from .errors import UserError
+from .stages import Stage, split_epochs, step_size
+from .text import parse, read_text
 
 __all__ = ["ControlFile", "Stage", "load_control", "parse_control"]
 

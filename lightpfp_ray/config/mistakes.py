@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
-from .config_text import Document, Keys, dotted
+from .text import Document, Keys, dotted
 
 Schema = Mapping[str, Any]
 

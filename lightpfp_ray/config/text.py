@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import UserError
+from ..errors import UserError
 
 Keys = tuple[str | int, ...]
 """Where a value stands: ("multistage_config", "lr_list", 0)."""
