@@ -13,6 +13,7 @@ from .errors import UserError
 COMMANDS = {
     "train": ("cli_train", "train", "Train a potential from a control file and structures."),
     "evaluate": ("cli_evaluate", "evaluate", "Errors of a potential on labelled structures."),
+    "track": ("cli_track", "track", "Bring MLflow up to date with a training's folder."),
     "config": ("cli_config", "config", "Check, show and describe control files."),
 }
 """Name -> module, command in it, what it does."""

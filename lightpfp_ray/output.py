@@ -78,8 +78,8 @@ class OutputFolder:
     def _refuse_differences(
         self, file: Path, given: dict[str, Any], what: str, keys: tuple[str, ...] = ()
     ) -> None:
-        before = dict(_leaves(_read(file)))
-        now = dict(_leaves(given))
+        before = dict(leaves(_read(file)))
+        now = dict(leaves(given))
         changed = [
             f"{key} was {_shown(before.get(key))}, is {_shown(now.get(key))}"
             for key in sorted(keys or before | now)
@@ -120,13 +120,13 @@ def _read(file: Path) -> dict[str, Any]:
         raise UserError(f"{file} cannot be read ({error}): start anew with --fresh") from None
 
 
-def _leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys of nested objects and their values; a list is a value."""
     if not isinstance(tree, dict):
         yield name, tree
         return
     for key, value in tree.items():
-        yield from _leaves(value, f"{name}.{key}" if name else key)
+        yield from leaves(value, f"{name}.{key}" if name else key)
 
 
 def _shown(value: Any) -> str:

@@ -22,6 +22,9 @@ from .mtp.model import MTP
 if TYPE_CHECKING:
     from .calculator import MTPCalculator
 
+HEAD = "potential.json"
+"""What a potential's folder is known by."""
+
 FORMAT = 1
 """Version of the folder's layout; a reader refuses a later one."""
 
@@ -50,7 +53,7 @@ class Potential:
             "shape": self.model.shape(),
             "origin": self.origin,
         }
-        write_atomically(folder / "potential.json", json.dumps(head, indent=1).encode())
+        write_atomically(folder / HEAD, json.dumps(head, indent=1).encode())
 
 
 def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
@@ -63,7 +66,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     path = Path(path)
     if path.is_file() and path.suffix in (".mtp", ".almtp"):
         return Potential(read_mtp(path, species), {"file": str(path)})
-    folder = path / "potential" if (path / "potential" / "potential.json").exists() else path
+    folder = path / "potential" if (path / "potential" / HEAD).exists() else path
     head = _head(folder)
     try:
         state = load_file(folder / "weights.safetensors")
@@ -77,7 +80,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
 
 
 def _head(folder: Path) -> dict[str, Any]:
-    file = folder / "potential.json"
+    file = folder / HEAD
     try:
         head = json.loads(file.read_text())
     except FileNotFoundError:

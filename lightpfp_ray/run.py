@@ -6,13 +6,12 @@ Everything that can be refused is refused before the output folder is touched.
 from __future__ import annotations
 
 import json
+import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -64,6 +63,7 @@ def run(control: ControlFile, request: Request) -> None:
     for note in control.notes:
         click.echo(f"note: {note}")
     refuse_zoo(control)
+    _uri(request, OutputFolder(request.output))
     expand_paths([*request.data, *request.test_data])
     output = OutputFolder(request.output.resolve())
     if not request.fresh:
@@ -93,11 +93,15 @@ def _start(control: ControlFile, request: Request, output: OutputFolder) -> Path
         return None
     if Path(reference).exists():
         return Path(reference).resolve()
-    return tracking.fetch_potential(reference, _uri(request, output))
+    return tracking.fetch_potential(reference, _uri(request, output), _cache(request, output))
+
+
+def _cache(request: Request, output: OutputFolder) -> Path:
+    return request.cache or output.path.parent / ".lightpfp_cache"
 
 
 def _uri(request: Request, output: OutputFolder) -> str:
-    return request.tracking_uri or tracking.default_uri(output.path)
+    return tracking.checked_uri(request.tracking_uri or tracking.default_uri(output.path))
 
 
 def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
@@ -111,7 +115,7 @@ def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> M
         max_forces=control.common_config.max_forces,
         seed=control.lightpfp_ray.seed,
         test_fraction=control.lightpfp_ray.test_fraction,
-        cache_root=request.cache or output.path.parent / ".lightpfp_cache",
+        cache_root=_cache(request, output),
     )
     if not request.skip_bad:
         refuse_bad(manifest)
@@ -184,24 +188,32 @@ def _train(
         f"training {total} epochs on {asked.workers} worker(s) of {asked.cpus_per_worker} CPU, "
         f"{asked.device}"
     )
-    with _recorded(control, request, output, manifest) as recorded:
+    with _recorded(control, request, output, manifest):
         with Progress(output.journal, total):
             fit(job, asked, output.path / ".ray")
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
-        metrics = _results(output, sets)
-        recorded.update(metrics)
+        _results(output, sets)
 
 
-@contextmanager
 def _recorded(
     control: ControlFile, request: Request, output: OutputFolder, manifest: Manifest
-) -> Iterator[dict[str, Any]]:
-    """MLflow follows the journal; at the end it is given what the block yields."""
-    raise NotImplementedError
-    yield {}
+) -> tracking.Recorder:
+    """While it is open, MLflow follows the output folder."""
+    tags = {
+        "data": manifest.fingerprint,
+        "control": control.fingerprint(),
+        "workers": str(request.workers),
+        "lightpfp_ray": _own_version(),
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("torch", "ray", "mlflow")},
+    }
+    recording = tracking.Recording(
+        _uri(request, output), request.experiment, request.run_name or output.path.name, tags
+    )
+    return tracking.Recorder(recording, output, FLUSH_TIMEOUT_S)
 
 
-def _results(output: OutputFolder, sets: dict[str, StructureSet]) -> dict[str, Any]:
+def _results(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
     """Metrics of the finished potential, and the pictures; metrics.json is written last."""
     from .plots import loss_plot, parity_plot
     from .potential import load
@@ -214,7 +226,6 @@ def _results(output: OutputFolder, sets: dict[str, StructureSet]) -> dict[str, A
     parity_plot(pairs, output.parity)
     loss_plot(journal, output.losses)
     write_atomically(output.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
-    return metrics
 
 
 def _tell(output: OutputFolder) -> None:
@@ -222,3 +233,4 @@ def _tell(output: OutputFolder) -> None:
     click.echo("\n" + "\n".join(table(metrics)) + "\n")
     click.echo(f"potential: {output.potential}")
     click.echo(f"pictures:  {output.parity}, {output.losses}")
+    click.echo("\n".join(tracking.where(output.path)))
