@@ -7,6 +7,10 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from lightpfp_ray.data.inputs import Options, inputs_of
+from lightpfp_ray.data.prepare import PARTS, gather, prepare_block
+from lightpfp_ray.data.read import blocks_of
+
 
 def labelled(atoms, **labels):
     """Atoms that carry labels and nothing that computes them."""
@@ -62,3 +66,13 @@ def written(path, images):
     """The path, after the images are written to it."""
     write(path, images)
     return path
+
+
+def prepared(folder, path, cutoff=4.5, test_fraction=0.0, size=3):
+    """The manifest of a cache of one file, made without Ray, by blocks of `size` structures."""
+    (folder / PARTS).mkdir(parents=True)
+    options = Options(cutoff, 1e38, 1e38, 0, test_fraction)
+    skipped = []
+    for number, block in enumerate(blocks_of(path, path.name, size)):
+        skipped += prepare_block(block, None, folder, f"{number:06d}", options)
+    return gather(folder, inputs_of([path], []), options, skipped)

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from lightpfp_ray.cluster.dataset import Options, summary_of_block
 from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.data.dataset import StructureSet
-from lightpfp_ray.data.read import blocks_of, read_structures
+from lightpfp_ray.data.read import read_structures
 from lightpfp_ray.data.schema import content_hash
-from lightpfp_ray.errors import UserError
 
-from .data_samples import metals, oddities, written
+from .data_samples import metals, oddities, prepared, written
 
 CUTOFF = 4.5
 
@@ -30,14 +28,14 @@ def assert_equal(first, second):
 
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory):
-    """A folder of shards, three structures each, and the structures in the order of the set."""
+    """A cache, and its structures in the order of the set."""
     folder = tmp_path_factory.mktemp("cache")
-    (folder / "shards").mkdir()
-    path = written(folder / "all.extxyz", metals(6) + oddities())
-    options = Options(CUTOFF, 1e38, 1e38, 0, None)
-    for number, block in enumerate(blocks_of(path, path.name, 3)):
-        summary_of_block(block, "train", folder, f"{number:06d}", options)
-    return folder, sorted(read_structures(path), key=lambda s: (content_hash(s), s.source))
+    images = metals(6) + oddities()
+    images[1].info.update(weight=0.25, config_type="slab")
+    path = written(folder / "all.extxyz", images)
+    prepared(folder / "cache", path, CUTOFF)
+    structures = sorted(read_structures(path), key=lambda s: (content_hash(s), s.source))
+    return folder / "cache", structures
 
 
 @pytest.mark.parametrize("indices", [range(10), [9, 0, 3], [4, 4], [2], []])
@@ -70,11 +68,21 @@ def test_a_split_without_structures_is_an_empty_set(cache):
     assert_equal(found.batch([]), batch_from_structures([], CUTOFF))
 
 
-def test_a_damaged_shard_is_said_in_one_line(cache, tmp_path):
-    (tmp_path / "shards").mkdir()
-    (tmp_path / "shards" / "train-000000.parquet").write_bytes(b"PAR1 rubbish")
-    with pytest.raises(UserError, match=r"is damaged.*delete the cache"):
-        StructureSet.open(tmp_path, "train")
+def test_weights_and_groups_come_with_the_structures(cache):
+    folder, structures = cache
+    found = StructureSet.open(folder, "train")
+    assert found.counts.weight.tolist() == [s.weight for s in structures]
+    assert sorted(set(found.counts.weight)) == [0.25, 1.0]
+    names = found.counts.group_names
+    assert [names[code] for code in found.counts.group] == [s.group for s in structures]
+    assert sorted(names) == ["", "slab"]
+
+
+def test_a_batch_points_at_the_edges_of_the_set_and_copies_none(cache):
+    found = StructureSet.open(cache[0], "train")
+    batch = found.batch([3, 1])
+    assert batch.neighbors_N.data_ptr() == found.neighbors_E.data_ptr()
+    assert batch.shifts_N3.data_ptr() == found.shifts_E3.data_ptr()
 
 
 def test_batches_do_not_depend_on_the_source_of_a_structure(cache):

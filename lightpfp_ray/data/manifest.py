@@ -1,5 +1,5 @@
 """Manifest: what is in a cache of prepared structures, what was skipped and why; manifest.json
-beside the shards.
+beside the sets.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from ..errors import UserError
 from ..files import write_atomically
 
 NAME = "manifest.json"
-SHARDS = "shards"
+SKIPPED = "skipped.csv"
+"""Every skipped structure beside the manifest: source, reason."""
+
 EXAMPLES = 5
-"""Skipped structures that are named, for each reason."""
+"""Skipped structures that the manifest names, for each reason."""
 
 
 @dataclass(frozen=True)

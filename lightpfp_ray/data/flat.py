@@ -1,0 +1,193 @@
+"""The structures of one split on disk, in arrays that all workers of a machine map and share.
+
+    structures.arrow                      a row a structure, in the order of (content hash, source)
+    numbers.npy, positions.npy, ...       a row an atom, in the order of writing
+    neighbors.npy, shifts.npy             a row an edge, sorted by center: 10 bytes
+
+A structure is a range of atoms from `first_atom` on, an atom a range of edges from `first_edge` on.
+A file that is mapped is read when it is touched, and lies in the machine's memory once, whoever
+reads it; over a network file system too, once a machine.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..errors import UserError
+from .schema import SCHEMA
+
+VERSION = 1
+"""Raised when the files or their meaning change; part of the key of the cache."""
+
+OF_ATOMS = {
+    "numbers": ("<i2", ()),  # atomic numbers
+    "positions": ("<f8", (3,)),  # A
+    "forces": ("<f8", (3,)),  # eV/A, NaN where absent
+    "first_edge": ("<i8", ()),
+    "n_edges": ("<i4", ()),
+}
+OF_EDGES = {
+    "neighbors": ("<i4", ()),  # counted from the first atom of the structure
+    "shifts": ("<i2", (3,)),  # int8 would save a byte in five, and refuse unwrapped positions
+}
+"""dtype and shape of a row."""
+
+TABLE = "structures.arrow"
+KEPT = (
+    "id",
+    "source",
+    "n_atoms",
+    "cell",
+    "energy",
+    "stress",
+    "weight",
+    "group",
+    "min_distance",
+)
+"""Columns of `schema.SCHEMA` in the table; volume, has_forces, first_atom and n_edges are added."""
+
+HEAD = b"lightpfp_ray.flat"
+"""Key of the JSON in the table's metadata."""
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Mapped, read-only: rows of structures, and the arrays of atoms and edges by name."""
+
+    structures: pa.Table
+    arrays: dict[str, np.ndarray]
+    elements: list[int]  # atomic numbers, ascending
+
+
+def write(folder: Path, tables: Iterable[pa.Table]) -> None:
+    """Write tables of `schema.SCHEMA` into a new folder, with one of them in memory at a time."""
+    folder.mkdir()
+    structures, elements = [], set()
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(_ArrayFile(folder / f"{name}.npy", *row))
+            for name, row in (OF_ATOMS | OF_EDGES).items()
+        }
+        for table in chain([SCHEMA.empty_table()], tables):
+            structures.append(_structures_of(table, first_atom=files["numbers"].rows))
+            arrays = _arrays_of(table, first_edge=files["neighbors"].rows)
+            elements.update(np.unique(arrays["numbers"]).tolist())
+            for name, values in arrays.items():
+                files[name].append(values)
+    _write_table(folder / TABLE, structures, sorted(elements))
+
+
+def _write_table(path: Path, structures: list[pa.Table], elements: list[int]) -> None:
+    """The rows of structures in order, groups as codes."""
+    rows = pa.concat_tables(structures)
+    rows = rows.take(pc.sort_indices(rows, [("id", "ascending"), ("source", "ascending")]))
+    group = rows.column_names.index("group")
+    rows = rows.set_column(group, "group", rows["group"].dictionary_encode()).combine_chunks()
+    head = json.dumps({"version": VERSION, "elements": elements})
+    rows = rows.replace_schema_metadata({HEAD: head})
+    with pa.ipc.new_file(path, rows.schema) as writer:
+        writer.write_table(rows)
+
+
+def opened(folder: Path) -> Flat:
+    """The files of a folder, mapped in milliseconds. Raises UserError where they are not whole."""
+    try:
+        with pa.memory_map(str(folder / TABLE)) as file:
+            structures = pa.ipc.open_file(file).read_all()
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in OF_ATOMS | OF_EDGES
+        }
+        head = json.loads(structures.schema.metadata[HEAD])
+        why = _mismatch(structures, arrays)
+        if head["version"] != VERSION:
+            why = f"version {head['version']} found, {VERSION} expected"
+    except (OSError, EOFError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+    if why:
+        raise UserError(f"{folder} is damaged ({why}): delete the cache, it is made again")
+    return Flat(structures, arrays, head["elements"])
+
+
+def _mismatch(structures: pa.Table, arrays: dict[str, np.ndarray]) -> str | None:
+    """What is wrong with the sizes of the arrays, by the sums over structures."""
+    rows = {name: pc.sum(structures[name]).as_py() or 0 for name in ("n_atoms", "n_edges")}
+    for columns, count in ((OF_ATOMS, rows["n_atoms"]), (OF_EDGES, rows["n_edges"])):
+        for name, (dtype, trailing) in columns.items():
+            array, shape = arrays[name], (count, *trailing)
+            if array.dtype != dtype or array.shape != shape:
+                return f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
+    return None
+
+
+class _ArrayFile:
+    """A .npy file that grows; its head has a fixed size and is written again at the end."""
+
+    def __init__(self, path: Path, dtype: str, trailing: tuple[int, ...]) -> None:
+        self.file, self.dtype, self.trailing, self.rows = path.open("wb"), dtype, trailing, 0
+        self._write_head()
+
+    def append(self, values: np.ndarray) -> None:
+        self.file.write(np.ascontiguousarray(values, self.dtype).data)
+        self.rows += len(values)
+
+    def __enter__(self) -> _ArrayFile:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with self.file:
+            self.file.seek(0)
+            self._write_head()
+
+    def _write_head(self) -> None:
+        head = {"descr": self.dtype, "fortran_order": False, "shape": (self.rows, *self.trailing)}
+        np.lib.format.write_array_header_1_0(self.file, head)
+
+
+def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
+    """What each structure is and has: the columns of atoms and edges by their lengths alone."""
+    n_atoms = table["n_atoms"].to_numpy().astype(np.int64)
+    cell = values_of(table["cell"]).reshape(-1, 3, 3)
+    periodic = values_of(table["pbc"]).reshape(-1, 3).all(1)
+    added = {
+        "volume": np.where(periodic, np.abs(np.linalg.det(cell)), np.nan),
+        "has_forces": table["forces"].is_valid(),
+        "first_atom": first_atom + np.cumsum(n_atoms) - n_atoms,
+        "n_edges": pc.list_value_length(table["neighbor"]).cast(pa.int64()),
+    }
+    kept = table.select(KEPT)
+    return pa.table({name: kept[name] for name in KEPT} | added)
+
+
+def _arrays_of(table: pa.Table, first_edge: int) -> dict[str, np.ndarray]:
+    n_edges = values_of(table["edges_of_atom"])
+    forces = np.full((len(n_edges), 3), np.nan)
+    present = table["forces"].is_valid().to_numpy()
+    forces[np.repeat(present, table["n_atoms"].to_numpy())] = values_of(table["forces"]).reshape(
+        -1, 3
+    )
+    return {
+        "numbers": values_of(table["numbers"]),
+        "positions": values_of(table["positions"]).reshape(-1, 3),
+        "forces": forces,
+        "first_edge": first_edge + np.cumsum(n_edges, dtype=np.int64) - n_edges,
+        "n_edges": n_edges,
+        "neighbors": values_of(table["neighbor"]),
+        "shifts": values_of(table["shift"]).reshape(-1, 3),
+    }
+
+
+def values_of(column: pa.ChunkedArray) -> np.ndarray:
+    """All values of a column, one after the other, lists undone, absent ones left out."""
+    values = column.combine_chunks()
+    while pa.types.is_nested(values.type):
+        values = values.flatten()
+    return values.drop_null().to_numpy(zero_copy_only=False)
