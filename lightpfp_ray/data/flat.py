@@ -37,22 +37,15 @@ OF_ATOMS = {
 }
 OF_EDGES = {
     "neighbors": ("<i4", ()),  # counted from the first atom of the structure
-    "shifts": ("<i2", (3,)),  # int8 would save a byte in five, and refuse unwrapped positions
+    "shifts": (
+        "<i2",
+        (3,),
+    ),  # int8 would save 3 bytes of 10, and refuse positions far outside the cell
 }
 """dtype and shape of a row."""
 
 TABLE = "structures.arrow"
-KEPT = (
-    "id",
-    "source",
-    "n_atoms",
-    "cell",
-    "energy",
-    "stress",
-    "weight",
-    "group",
-    "min_distance",
-)
+KEPT = ["id", "source", "n_atoms", "cell", "energy", "stress", "weight", "group", "min_distance"]
 """Columns of `schema.SCHEMA` in the table; volume, has_forces, first_atom and n_edges are added."""
 
 HEAD = b"lightpfp_ray.flat"
@@ -169,11 +162,9 @@ def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
 
 def _arrays_of(table: pa.Table, first_edge: int) -> dict[str, np.ndarray]:
     n_edges = values_of(table["edges_of_atom"])
+    has_forces = np.repeat(table["forces"].is_valid().to_numpy(), table["n_atoms"].to_numpy())
     forces = np.full((len(n_edges), 3), np.nan)
-    present = table["forces"].is_valid().to_numpy()
-    forces[np.repeat(present, table["n_atoms"].to_numpy())] = values_of(table["forces"]).reshape(
-        -1, 3
-    )
+    forces[has_forces] = values_of(table["forces"]).reshape(-1, 3)
     return {
         "numbers": values_of(table["numbers"]),
         "positions": values_of(table["positions"]).reshape(-1, 3),
