@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 import time
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ def _new_records(journal: Path, position: int) -> tuple[list[dict[str, Any]], in
 def _worth_a_line(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Calibration, the last epoch of each stage among them, and the last of all."""
     shown = []
-    for record, following in zip(records, [*records[1:], None], strict=True):
+    for record, following in zip_longest(records, records[1:]):
         last_of_stage = following is None or following.get("stage") != record.get("stage")
         if record["type"] == "calibration" or (record["type"] == "epoch" and last_of_stage):
             shown.append(record)
