@@ -1,4 +1,4 @@
-"""What several tests share: one Ray session."""
+"""What several tests share: one Ray session, one trained folder, one empty store of MLflow."""
 
 import os
 from pathlib import Path
@@ -32,3 +32,21 @@ def ray_cluster():
         )
         yield ray
         ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory):
+    """The output folder of a small training; to be copied, not changed."""
+    from .tracking_samples import finished_run
+
+    return finished_run(tmp_path_factory.mktemp("trained") / "run")
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """A database file of MLflow with its tables, which take seconds to make; to be copied."""
+    from lightpfp_ray.tracking.store import connect
+
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{file}").search_experiments()
+    return file

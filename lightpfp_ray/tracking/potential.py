@@ -6,8 +6,9 @@ import hashlib
 import re
 import shutil
 import tempfile
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..potential import HEAD
@@ -27,7 +28,6 @@ def log_potential(client: MlflowClient, run_id: str, folder: Path) -> None:
 
     A model that an interrupted upload left behind is completed.
     """
-    import mlflow.pyfunc
     from mlflow.entities import LoggedModelStatus
     from mlflow.models import Model
 
@@ -37,7 +37,7 @@ def log_potential(client: MlflowClient, run_id: str, folder: Path) -> None:
         return
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / NAME
-        mlflow.pyfunc.save_model(
+        _save_model(
             path,
             mlflow_model=Model(
                 artifact_path=model.artifact_location,
@@ -52,6 +52,15 @@ def log_potential(client: MlflowClient, run_id: str, folder: Path) -> None:
         )
         client.log_model_artifacts(model.model_id, str(path))
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+
+
+def _save_model(path: Path, **options: Any) -> None:
+    """As MLflow does, without its advice on type hints and examples: the signature is given."""
+    import mlflow.pyfunc
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"mlflow\.")
+        mlflow.pyfunc.save_model(path, **options)
 
 
 def _linked_model(client: MlflowClient, run: Run) -> LoggedModel:

@@ -19,7 +19,7 @@ class ServedPotential(PythonModel):
     def load_context(self, context):
         self.model = load(context.artifacts["potential"]).model
 
-    def predict(self, context, model_input, params=None):
+    def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:
         return pd.DataFrame([self._row(row) for row in model_input.to_dict("records")])
 
     def _row(self, row):
