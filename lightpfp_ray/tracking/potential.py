@@ -134,13 +134,11 @@ def _download(reference: str, source: str, uri: str, copy: Path) -> None:
         if source.startswith("runs:/"):
             client.get_run(source.split("/")[1])  # says more clearly that there is none
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=copy.parent) as scratch:
-            download_artifacts(
-                artifact_uri=source, dst_path=scratch, tracking_uri=uri, registry_uri=uri
-            )
+        with tempfile.TemporaryDirectory(dir=copy.parent) as scratch, store.as_default(uri):
+            whole = Path(scratch) / "whole"
+            download_artifacts(artifact_uri=source, dst_path=str(whole))
             shutil.rmtree(copy, ignore_errors=True)
-            Path(scratch).rename(copy)
-            Path(scratch).mkdir()  # for the context to remove
+            whole.rename(copy)
     except Exception as error:  # MLflow and its transports raise of all kinds
         raise UserError(
             f"reload_model {reference}: {uri} does not give it ({store.reason(error)}): name a "

@@ -19,8 +19,8 @@ INTERVAL_S = 2.0
 LONGEST_WAIT_S = 60.0
 """Between two tries while MLflow does not answer; the first ones follow sooner."""
 
-INTERRUPTED_WAIT_S = 4.0
-"""A run that fails or is interrupted ends soon."""
+SHORT_WAIT_S = 4.0
+"""At the end, for an MLflow that did not answer before, or of a run that fails or is interrupted."""
 
 
 class Recorder:
@@ -53,10 +53,12 @@ class Recorder:
     ) -> None:
         failed = "FAILED" if kind and issubclass(kind, Exception) else "KILLED"
         self.status = failed if kind else "FINISHED"
-        wait_s = min(self.patience_s, INTERRUPTED_WAIT_S) if kind else self.patience_s
-        self.deadline = time.monotonic() + wait_s
+        short_s = min(self.patience_s, SHORT_WAIT_S)
+        self.deadline = time.monotonic() + (short_s if kind else self.patience_s)
         self.ended.set()
-        self.thread.join(wait_s)
+        self.thread.join(short_s)
+        if not self.failure:
+            self.thread.join(max(0.0, self.deadline - time.monotonic()))
         if self.thread.is_alive() or self.failure:
             click.echo(
                 f"note: MLflow at {self.recording.uri} is not up to date "
@@ -69,7 +71,7 @@ class Recorder:
         mirror, wait_s, told = None, 0.0, False
         while True:
             self.ended.wait(wait_s)
-            status = self.status
+            status, failed_before = self.status, self.failure
             try:
                 mirror = self._updated(mirror, status)
                 wait_s, self.failure = INTERVAL_S, None
@@ -84,15 +86,15 @@ class Recorder:
                         f"note: MLflow at {self.recording.uri} does not answer ({self.failure}): "
                         "the training goes on, and MLflow is told later"
                     )
-            if status:
-                left = self.deadline - time.monotonic()
-                if left <= 0:
-                    return
-                time.sleep(min(wait_s, left, INTERVAL_S))
+            left = self.deadline - time.monotonic() if status else 0.0
+            if status and (failed_before or left <= 0):
+                return
+            time.sleep(min(wait_s, left))
 
     def _updated(self, mirror: Mirror | None, status: str | None) -> Mirror:
         if mirror is None:
             mirror = Mirror(self.recording, self.output)
+            self.failure = None
             mirror.resume()
         if status:
             mirror.finish(status)

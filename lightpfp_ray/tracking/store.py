@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from socket import gaierror
 from typing import TYPE_CHECKING
@@ -61,6 +63,19 @@ def connect(uri: str) -> MlflowClient:
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+@contextmanager
+def as_default(uri: str) -> Iterator[None]:
+    """MLflow resolves `runs:/` and `models:/` by a setting of the whole process."""
+    import mlflow
+
+    before = mlflow.get_tracking_uri()
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before)
 
 
 def experiment_id(client: MlflowClient, name: str) -> str:

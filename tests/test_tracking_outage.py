@@ -1,0 +1,108 @@
+"""A real MLflow server, killed in the middle of a run and started again: every point once."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from lightpfp_ray.journal import Journal, records
+from lightpfp_ray.tracking import Recorder, Recording, fetch_potential, recorder
+
+from .tracking_samples import copied, cover, in_journal, in_mlflow, unfinished
+
+
+class Server:
+    """`mlflow server` of one worker over a database file."""
+
+    def __init__(self, folder):
+        self.folder, self.port = folder, free_port()
+        self.uri = f"http://127.0.0.1:{self.port}"
+
+    def start(self):
+        options = {
+            "--backend-store-uri": f"sqlite:///{self.folder / 'mlflow.db'}",
+            "--artifacts-destination": str(self.folder / "artifacts"),
+            "--port": str(self.port),
+            "--workers": "1",
+        }
+        arguments = [word for pair in options.items() for word in pair]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", "server", *arguments],
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while not self.answers():
+            assert self.process.poll() is None
+            time.sleep(0.1)
+
+    def answers(self):
+        try:
+            return urlopen(f"{self.uri}/health", timeout=5).status == 200
+        except (URLError, OSError):
+            return False
+
+    def kill(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def server(tmp_path, empty_store):
+    (tmp_path / "server").mkdir()
+    shutil.copy(empty_store, tmp_path / "server" / "mlflow.db")
+    server = Server(tmp_path / "server")
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_a_server_killed_and_started_again_has_every_point_once(
+    tmp_path, trained_folder, server, monkeypatch
+):
+    monkeypatch.setattr(recorder, "INTERVAL_S", 0.05)
+    monkeypatch.setattr(recorder, "LONGEST_WAIT_S", 1.0)
+    output = copied(trained_folder, tmp_path / "run")
+    written, metrics = records(output.journal), output.metrics.read_bytes()
+    unfinished(output)
+    journal = Journal(output.journal)
+    recording = Recording(server.uri, "lightpfp_ray", "run")
+    with Recorder(recording, output, patience_s=60) as following:
+        for record in written[:5]:
+            journal.append(record)
+            if record["type"] == "epoch":
+                cover(output, record)
+        while following.thread.is_alive() and not in_mlflow_or_nothing(output, server.uri):
+            time.sleep(0.1)
+        server.kill()
+        for record in written[5:9]:
+            journal.append(record)
+        while following.failure is None:
+            time.sleep(0.05)
+        server.start()
+        for record in written[9:]:
+            journal.append(record)
+        output.metrics.write_bytes(metrics)
+    assert following.failure is None
+    assert in_mlflow(output, server.uri) == in_journal(output)
+    run_id = Recording.load(output).run_id
+    folder = fetch_potential(run_id, server.uri, tmp_path / "fetched")
+    name = "weights.safetensors"
+    assert (folder / name).read_bytes() == (output.potential / name).read_bytes()
+
+
+def in_mlflow_or_nothing(output, uri):
+    return Recording.load(output).run_id and in_mlflow(output, uri)
