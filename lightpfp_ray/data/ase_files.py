@@ -1,131 +1,114 @@
 """What ASE reads -> structures. Labels are those of the attached calculator, as they stand in the
 file.
 
-Constraints do not change them: a force on a fixed atom is a label like any other.
+Constraints do not change them: a force on a fixed atom is a label like any other. Only formats that
+hold data, and no code, are read: FORMATS is a list of what is allowed, and ASE's pickles are not
+in it.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from ase import Atoms
 
-from ..errors import UserError
-from ..units import voigt_from_matrix
+from .keys import KNOWN_NAMES, Keys, Refused, chosen, energy_of, group_of, stress_of, weight_of
+from .readers.text import Parts, even_blocks
 from .structure import Structure
 
-PATTERNS = (
-    "*.extxyz.gz",
-    "*.xyz.gz",
-    "OUTCAR",
-    "OUTCAR.*",
-    "OUTCAR_*",
-    "*.OUTCAR",
-    "vasprun*.xml",
-    "*.vasprun.xml",
-    "*.pwo",
-)
+PATTERNS = ("*.pwo",)
 """Names that are taken from a folder; a file that is named itself may have any that ASE knows."""
 
+FORMATS = {
+    "abinit-out", "aims-output", "castep-castep", "castep-md", "cp2k-dcd", "crystal", "dftb",
+    "elk", "espresso-out", "extxyz", "gaussian-out", "gpaw-out", "gromacs", "json", "nwchem-out",
+    "octopus-in", "onetep-out", "orca-output", "qchem-out", "siesta-xv", "vasp-out", "vasp-xml",
+}  # fmt: skip
 
-def structure_of(atoms: Atoms) -> Structure:
-    """Atoms with their labels: the energy, or else the free energy, in eV; stress only where
-    periodic along three vectors. `weight` and `config_type` of extended XYZ are its weight and
-    group.
+
+def structure_of(atoms: Atoms, keys: Keys = KNOWN_NAMES) -> Structure:
+    """Atoms with their labels: the energy, or else the free energy, in eV. Entries of `info` and
+    `arrays` count where the calculator has none of that name; `weight` and `config_type` are the
+    weight and the group.
     """
     results = getattr(atoms.calc, "results", None) or {}
-    energy = results.get("energy", results.get("free_energy"))
-    forces, stress = results.get("forces"), results.get("stress")
+    found = {k: v for k, v in {**atoms.info, **results}.items() if v is not None}
+    vectors = {k: v for k, v in {**atoms.arrays, **results}.items() if np.ndim(v) == 2}
+    cell = np.array(atoms.cell.array, float)
+    forces = chosen("forces", vectors, keys)
     return Structure(
         numbers=np.array(atoms.numbers, np.int64),
         positions=np.array(atoms.positions, float),
-        cell=np.array(atoms.cell.array, float),
+        cell=cell,
         pbc=np.array(atoms.pbc, bool),
-        energy=None if energy is None else float(energy),
-        forces=None if forces is None else np.array(forces, float).reshape(len(atoms), 3),
-        stress=None if stress is None or not atoms.pbc.all() else _voigt(stress),
-        weight=float(atoms.info.get("weight", 1.0)),
-        group=str(atoms.info.get("config_type", "")),
+        energy=energy_of(found, keys),
+        forces=None if forces is None else np.array(vectors[forces], float).reshape(-1, 3),
+        stress=stress_of(found, cell, keys),
+        weight=weight_of(found, keys),
+        group=group_of(found, keys),
     )
 
 
-def read(path: Path, part: tuple[int, int] | None = None) -> Iterator[Structure]:
-    """Structures of any file that ASE reads; `part` counts structures."""
+def read(path: Path, part: tuple[int, int] | None, keys: Keys) -> Iterator[Structure]:
+    """Structures of any file that ASE reads and that holds no code; `part` counts them."""
     from ase.io import iread
+    from ase.io.formats import filetype
 
-    index = ":" if part is None else slice(*part)
-    for atoms in iread(path, index=index):
-        yield structure_of(atoms)
-
-
-def trajectory_parts(path: Path, size: int) -> list[tuple[int, int, int]]:
-    """(start, stop, first) of blocks of a .traj file, in structures."""
-    from ase.io.trajectory import Trajectory
-
-    with Trajectory(path) as trajectory:
-        count = len(trajectory)
-    return [(start, min(start + size, count), start) for start in range(0, max(count, 1), size)]
-
-
-def read_extxyz(path: Path, part: tuple[int, int] | None = None) -> Iterator[Structure]:
-    """Structures of an extended XYZ file; `part` counts bytes and holds whole frames."""
-    from ase.io import iread
-
-    with path.open("rb") as file:
-        start, stop = part or (0, path.stat().st_size)
-        file.seek(start)
-        text = file.read(stop - start).decode()
-    for atoms in iread(io.StringIO(text), index=":", format="extxyz"):
-        yield structure_of(atoms)
-
-
-def extxyz_parts(path: Path, size: int) -> list[tuple[int, int, int]]:
-    """(start, stop, first) of blocks of at most `size` frames, in bytes, found by the counts of
-    atoms alone.
-    """
-    starts = []
-    with path.open("rb") as file:
-        while (offset := file.tell()) is not None and _skip_frame(file, path, len(starts)):
-            starts.append(offset)
-    firsts = range(0, max(len(starts), 1), size)
-    ends = [*(starts[first] for first in firsts[1:]), path.stat().st_size]
-    return [
-        (starts[first] if starts else 0, end, first)
-        for first, end in zip(firsts, ends, strict=True)
-    ]
-
-
-def _skip_frame(file: BinaryIO, path: Path, number: int) -> bool:
-    """Whether there was a frame; ASE ends a file at a blank line, and so does this."""
-    head = file.readline().strip()
-    if not head:
-        return False
-    try:
-        atoms = int(head)
-    except ValueError:
-        found = head[:40].decode(errors="replace")
-        raise UserError(
-            f"{path} cannot be read at structure {number}: {found!r} found, a number of "
-            "atoms expected: write it as extended XYZ"
-        ) from None
-    lines = sum(1 for _ in islice(iter(file.readline, b""), atoms + 1))
-    if lines < atoms + 1:
-        raise UserError(
-            f"{path} is cut off in structure {number} (its {atoms} atoms are not all "
-            "there): write the file again"
+    format_ = filetype(str(path), guess=False) or "unknown"
+    if format_ not in FORMATS:
+        raise Refused(
+            f"format {format_} found, expected extended XYZ, ASE .traj or .db, VASP OUTCAR or "
+            "vasprun.xml, MLIP .cfg, HDF5 or Parquet: convert it to one of these"
         )
-    while True:
-        offset = file.tell()
-        if not file.readline().startswith(b"VEC"):
-            file.seek(offset)
-            return True
+    for atoms in iread(path, index=_slice(part), format=format_):
+        yield structure_of(atoms, keys)
 
 
-def _voigt(stress: np.ndarray) -> np.ndarray:
-    stress = np.array(stress, float)
-    return stress if stress.shape == (6,) else voigt_from_matrix(stress.reshape(3, 3))
+def read_trajectory(path: Path, part: tuple[int, int] | None, keys: Keys) -> Iterator[Structure]:
+    """Structures of a .traj file (JSON and raw numbers); `part` counts them."""
+    from ase.io.trajectory import TrajectoryReader
+
+    with TrajectoryReader(path) as trajectory:
+        for number in range(len(trajectory))[_slice(part)]:
+            yield structure_of(trajectory[number], keys)
+
+
+def trajectory_parts(path: Path, size: int) -> Parts:
+    """Blocks of a .traj file; the size of its first structure is taken for that of all."""
+    from ase.io.trajectory import TrajectoryReader
+
+    with TrajectoryReader(path) as trajectory:
+        count = len(trajectory)
+        return even_blocks(count, len(trajectory[0]) if count else 0, size)
+
+
+def read_database(path: Path, part: tuple[int, int] | None, keys: Keys) -> Iterator[Structure]:
+    """Rows of ASE's SQLite database (JSON and raw numbers) by their ids; `part` counts them."""
+    with _database(path) as database:
+        limit, offset = (part[1], part[0]) if part else (None, 0)
+        for row in database.select(limit=limit, offset=offset):
+            atoms = row.toatoms()
+            atoms.info |= row.key_value_pairs
+            yield structure_of(atoms, keys)
+
+
+def database_parts(path: Path, size: int) -> Parts:
+    """Blocks of the rows of a database; the size of its first structure is taken for that of
+    all.
+    """
+    with _database(path) as database:
+        count = database.count()
+        first = next(iter(database.select(limit=1)), None)
+        return even_blocks(count, first.natoms if first else 0, size)
+
+
+def _database(path: Path):
+    from ase.db import connect
+
+    return connect(path, type="db", append=True, use_lock_file=False)
+
+
+def _slice(part: tuple[int, int] | None) -> slice:
+    return slice(part[0], sum(part)) if part else slice(None)

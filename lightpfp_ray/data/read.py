@@ -1,7 +1,8 @@
-"""Files -> structures: a registry of readers; ASE reads what no other reader claims.
+"""Files -> structures: a registry of readers, found by how a file begins and by its name.
 
-A reader may cut a large file in blocks that are read by themselves, in parallel. Structures are
-numbered from 0 in their file: `Si.extxyz#12` is what ASE calls `Si.extxyz@12`.
+A large file is cut in blocks that are read by themselves, in parallel. Structures are numbered from
+0 in their file: `Si.extxyz#12` is what ASE calls `Si.extxyz@12`. ASE reads what no other reader
+claims. Nothing that can run code is read.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from pathlib import Path
 
 from ..errors import UserError
 from . import ase_files
+from .keys import KNOWN_NAMES, Keys, Refused
+from .readers import extxyz, hdf5, mlip_cfg, parquet, vasp
+from .readers.text import Parts, bare_name, head
 from .structure import Structure
 
-VERSION = 1
+VERSION = 2
 """Raised when the same file gives other structures than before; part of the key of the cache."""
 
 BLOCK = 2000
@@ -26,27 +30,53 @@ BLOCK = 2000
 
 @dataclass(frozen=True)
 class Reader:
-    """How one kind of file is read. Part of a file: (start, stop), in whatever unit its `parts`
-    counts.
-    """
+    """How one kind of file is read; see `readers`."""
 
     name: str
     patterns: tuple[str, ...]  # of file names; those that are taken from a folder
-    read: Callable[[Path, tuple[int, int] | None], Iterator[Structure]]  # of a part, or of all
-    parts: Callable[[Path, int], list[tuple[int, int, int]]] | None = (
-        None  # (start, stop, number of the first)
-    )
+    read: Callable[[Path, tuple[int, int] | None, Keys], Iterator[Structure]]
+    parts: Callable[[Path, int], Parts] | None = None
+    magic: tuple[bytes, ...] = ()  # how such a file begins, whatever its name
 
     def match(self, path: Path) -> bool:
-        return any(fnmatch.fnmatch(path.name, pattern) for pattern in self.patterns)
+        """Whether the name is of this kind, apart from the suffix of a compression."""
+        return any(fnmatch.fnmatch(bare_name(path), pattern) for pattern in self.patterns)
 
 
 ASE = Reader("ase", ase_files.PATTERNS, ase_files.read)
 READERS = (
-    Reader("extxyz", ("*.extxyz", "*.xyz"), ase_files.read_extxyz, ase_files.extxyz_parts),
-    Reader("traj", ("*.traj",), ase_files.read, ase_files.trajectory_parts),
+    Reader("hdf5", hdf5.PATTERNS, hdf5.read, hdf5.parts, (hdf5.MAGIC,)),
+    Reader("parquet", parquet.PATTERNS, parquet.read, parquet.parts, (parquet.MAGIC,)),
+    Reader(
+        "traj",
+        ("*.traj",),
+        ase_files.read_trajectory,
+        ase_files.trajectory_parts,
+        (b"- of UlmASE-Trajectory", b"AFFormatASE-Trajectory"),
+    ),
+    Reader(
+        "db",
+        ("*.db",),
+        ase_files.read_database,
+        ase_files.database_parts,
+        (b"SQLite format 3\0",),
+    ),
+    Reader("cfg", mlip_cfg.PATTERNS, mlip_cfg.read, mlip_cfg.parts, (b"BEGIN_CFG",)),
+    Reader("vasprun", vasp.XML_PATTERNS, vasp.read_xml, vasp.xml_parts),
+    Reader("outcar", vasp.OUTCAR_PATTERNS, vasp.read_outcar, vasp.outcar_parts, (b" vasp.",)),
+    Reader("extxyz", extxyz.PATTERNS, extxyz.read, extxyz.parts),
     ASE,
 )
+
+CODE = {
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x03": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+    b"\x80\x05": "a Python pickle",
+    b"PK\x03\x04": "a zip archive (.npz, .pt)",
+    b"\x93NUMPY": "a NumPy array file",
+}
+"""How files begin that can hold code, or that are no structures."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +87,27 @@ class Block:
     label: str  # names the file in `Structure.source`
     part: tuple[int, int] | None = None
     first: int = 0  # number of the first structure
+    keys: Keys = KNOWN_NAMES
 
 
 def reader_of(path: Path) -> Reader:
-    """The first reader that claims the file, ASE otherwise."""
-    return next((reader for reader in READERS if reader.match(path)), ASE)
+    """The reader whose mark the file begins with, else the first that claims its name, else, for a
+    first line that is a count of atoms, that of extended XYZ, else ASE.
+
+    Raises UserError for a file that can hold code.
+    """
+    start = head(path)
+    kind = next((kind for mark, kind in CODE.items() if start.startswith(mark)), None)
+    if kind:
+        raise UserError(
+            f"{path} is {kind}, which is not read: convert it to extended XYZ, HDF5 or Parquet"
+        )
+    marked = (r for r in READERS if any(start.lstrip(b"\r\n").startswith(m) for m in r.magic))
+    named = (reader for reader in READERS if reader.match(path))
+    found = next(marked, None) or next(named, None)
+    if found is None and start.split(b"\n")[0].strip().isdigit():
+        return next(reader for reader in READERS if reader.name == "extxyz")
+    return found or ASE
 
 
 def expand_paths(args: Iterable[str]) -> list[Path]:
@@ -74,36 +120,47 @@ def expand_paths(args: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def read_structures(path: Path) -> Iterator[Structure]:
+def read_structures(path: Path, keys: Keys = KNOWN_NAMES) -> Iterator[Structure]:
     """All structures of a file, in its order. Raises UserError where it cannot be read or holds
     none.
     """
     path = Path(path)
-    yield from read_block(Block(path, path.name))
+    yield from read_block(Block(path, path.name, keys=keys))
 
 
 def read_block(block: Block) -> Iterator[Structure]:
-    """The structures of a block. Raises UserError where it cannot be read or holds none."""
-    number = block.first
-    structures = _explained(block, reader_of(block.path).read(block.path, block.part))
-    for number, structure in enumerate(structures, block.first):
+    """The structures of a block, a stress only where it is defined: periodic along three vectors.
+
+    Raises UserError where the block cannot be read or holds none.
+    """
+    for structure in read_as_written(block):
+        yield structure if structure.pbc.all() else replace(structure, stress=None)
+
+
+def read_as_written(block: Block) -> Iterator[Structure]:
+    """The structures of a block with all that the file says of them. Raises UserError."""
+    structures = reader_of(block.path).read(block.path, block.part, block.keys)
+    for number, structure in enumerate(_explained(block, structures), block.first):
         yield replace(structure, source=f"{block.label}#{number}")
 
 
-def blocks_of(path: Path, label: str, size: int = BLOCK) -> list[Block]:
-    """The file cut in blocks of at most `size` structures, or one where it cannot be cut."""
+def blocks_of(
+    path: Path,
+    label: str,
+    size: int = BLOCK,
+    keys: Keys = KNOWN_NAMES,
+) -> list[Block]:
+    """The file cut in blocks of at most `size` structures, or one where it cannot be cut. Raises
+    UserError where the file is damaged or no data.
+    """
     reader = reader_of(path)
     if reader.parts is None:
-        return [Block(path, label)]
+        return [Block(path, label, keys=keys)]
     try:
-        return [
-            Block(path, label, (start, stop), first)
-            for start, stop, first in reader.parts(path, size)
-        ]
-    except UserError:
-        raise
+        found = reader.parts(path, size)
     except Exception as error:
         raise _unreadable(path, error) from error
+    return [Block(path, label, (start, count), first, keys) for start, count, first in found]
 
 
 def _explained(block: Block, structures: Iterator[Structure]) -> Iterator[Structure]:
@@ -131,14 +188,10 @@ def _unreadable(path: Path, error: Exception, number: int | None = None) -> User
         return UserError(f"{path} is empty: remove it from the data, or write it again")
     where = "" if number is None else f" at structure {number}"
     first = (str(error).splitlines() or [""])[0].strip()
-    why = (
-        f"unknown element {first}"
-        if isinstance(error, KeyError)
-        else f"{type(error).__name__}: {first}".removesuffix(": ")
-    )
-    return UserError(
-        f"{path} cannot be read{where} ({why}): give a whole file of a format that ase.io reads"
-    )
+    if isinstance(error, Refused):
+        return UserError(f"{path} cannot be read{where}: {first}")
+    why = f"{type(error).__name__}: {first}".removesuffix(": ")[:300]
+    return UserError(f"{path} cannot be read{where} ({why}): give a whole file of its format")
 
 
 def _expand(arg: str) -> list[Path]:
