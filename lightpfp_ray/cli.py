@@ -14,6 +14,8 @@ COMMANDS = {
     "train": ("cli_train", "train", "Train a potential from a control file and structures."),
     "evaluate": ("cli_evaluate", "evaluate", "Errors of a potential on labelled structures."),
     "track": ("cli_track", "track", "Bring MLflow up to date with a training's folder."),
+    "convert": ("cli_convert", "convert", "Structures from any format to another."),
+    "doctor": ("cli_doctor", "doctor", "Find what is wrong with labelled structures."),
     "config": ("cli_config", "config", "Check, show and describe control files."),
 }
 """Name -> module, command in it, what it does."""

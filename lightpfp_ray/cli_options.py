@@ -35,5 +35,25 @@ data = click.option(
     multiple=True,
     required=True,
     metavar="PATH...",
-    help="Labelled structures: files, folders, globs of anything that ASE reads.",
+    help="Labelled structures: files, folders, globs; extended XYZ, ASE .traj and .db, OUTCAR, "
+    "vasprun.xml, MLIP .cfg, HDF5, Parquet; text also as .gz or .xz.",
 )
+
+keys = click.option(
+    "--key",
+    multiple=True,
+    metavar="LABEL=NAME",
+    help="Which entry of the files is a label, as energy=REF_energy; of energy, forces, stress, "
+    "virial, weight, group, and species=In,P for files that number their elements.",
+)
+
+
+def elements(names: str | None) -> list[int]:
+    """Atomic numbers of a list as "Si,Ge"; none of None."""
+    from ase.data import atomic_numbers
+
+    words = [word.strip() for word in names.split(",")] if names else []
+    unknown = [word for word in words if word not in atomic_numbers]
+    if unknown:
+        raise click.BadParameter(f"{unknown[0]!r} is no element", param_hint="--species")
+    return [atomic_numbers[word] for word in words]

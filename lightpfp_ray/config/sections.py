@@ -272,6 +272,15 @@ class OwnConfig(Section):
     test_fraction: float = option(
         0.1, "Part of the structures that is tested on; not used with --test-data.", ge=0, lt=1
     )
+    max_volume_per_atom: Positive | None = option(
+        None, "A periodic structure above it is skipped; null: none.", "A^3"
+    )
+    min_distance: Positive | None = option(
+        None, "A structure with atoms closer than it is skipped; null: 0.1 A.", "A"
+    )
+    max_stress: Positive | None = option(
+        None, "A structure with a larger stress component is skipped; null: none.", "eV/A^3"
+    )
     precision: Literal["float64", "float32"] = option(
         "float64", "Of the parameters and the arithmetic."
     )

@@ -4,10 +4,17 @@
     force above max_forces      max_i |F_i| > max_forces          eV/A, norm of an atom's force
     atoms closer than 0.1 A     an edge, images included, is shorter than CLOSEST
 
-The reasons are stable strings: they are counted in the manifest.
+    volume above max_volume_per_atom   |det cell| / N, where periodic along three vectors   A^3
+    stress above max_stress            largest absolute component                           eV/A^3
+    atoms closer than min_distance     as above                                             A
+
+The last three are off unless they are asked for. The reasons are stable strings: they are counted
+in the manifest.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -29,18 +36,41 @@ NO_LABEL = "no energy, forces or stress"
 ENERGY = "energy above max_energy"
 FORCE = "force above max_forces"
 TOO_CLOSE = f"atoms closer than {CLOSEST} A"
+VOLUME = "volume above max_volume_per_atom"
+STRESS = "stress above max_stress"
+DISTANCE = "atoms closer than min_distance"
 
 
-def skip_reason(structure: Structure, max_energy: float, max_forces: float) -> str | None:
+@dataclass(frozen=True)
+class Limits:
+    """Further limits, none by default."""
+
+    max_volume_per_atom: float | None = None  # A^3
+    min_distance: float | None = None  # A
+    max_stress: float | None = None  # eV/A^3
+
+
+NO_LIMITS = Limits()
+
+
+def skip_reason(
+    structure: Structure, max_energy: float, max_forces: float, limits: Limits = NO_LIMITS
+) -> str | None:
     """Why a structure is not used, by itself; max_energy in eV per atom, max_forces in eV/A. None:
     it is kept.
     """
-    return _geometry_reason(structure) or _label_reason(structure, max_energy, max_forces)
+    return (
+        _geometry_reason(structure)
+        or _label_reason(structure, max_energy, max_forces)
+        or _limits_reason(structure, limits)
+    )
 
 
-def distance_reason(min_distance: float) -> str | None:
+def distance_reason(min_distance: float, limits: Limits = NO_LIMITS) -> str | None:
     """Why a structure is not used, by its shortest edge in A (infinite where there is none)."""
-    return TOO_CLOSE if min_distance < CLOSEST else None
+    if min_distance < CLOSEST:
+        return TOO_CLOSE
+    return DISTANCE if min_distance < (limits.min_distance or 0.0) else None
 
 
 def _geometry_reason(structure: Structure) -> str | None:
@@ -76,4 +106,14 @@ def _label_reason(structure: Structure, max_energy: float, max_forces: float) ->
         return ENERGY
     if structure.forces is not None and np.linalg.norm(structure.forces, axis=1).max() > max_forces:
         return FORCE
+    return None
+
+
+def _limits_reason(structure: Structure, limits: Limits) -> str | None:
+    if limits.max_volume_per_atom is not None and structure.pbc.all():
+        volume = abs(np.linalg.det(structure.cell))
+        if volume / len(structure.numbers) > limits.max_volume_per_atom:
+            return VOLUME
+    if limits.max_stress is not None and structure.stress is not None:
+        return STRESS if np.abs(structure.stress).max() > limits.max_stress else None
     return None

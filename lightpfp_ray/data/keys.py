@@ -40,6 +40,8 @@ WEIGHTS, GROUPS = ("weight", "config_weight"), ("config_type", "group")
 class Refused(ValueError):
     """A structure that cannot be read as it stands: what was found, and what to do."""
 
+    number: int | None = None  # of the structure in its file, where it is known
+
 
 @dataclass(frozen=True)
 class Keys:

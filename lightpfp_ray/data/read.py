@@ -159,7 +159,7 @@ def blocks_of(
     try:
         found = reader.parts(path, size)
     except Exception as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(path, error, getattr(error, "number", None)) from error
     return [Block(path, label, (start, count), first, keys) for start, count, first in found]
 
 

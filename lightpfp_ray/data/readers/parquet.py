@@ -6,23 +6,31 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 
 from ..keys import Keys, Refused
-from ..schema import SCHEMA, structures_of
+from ..schema import SCHEMA
 from ..structure import Structure
 from .text import Parts, even_blocks
 
 PATTERNS = ("*.parquet",)
 MAGIC = b"PAR1"
 
-EDGES = ("edges_of_atom", "neighbor", "shift", "min_distance")
-COLUMNS = tuple(name for name in SCHEMA.names if name not in EDGES)
-"""Of a structure without its edges."""
+LISTS = {
+    "numbers": np.int64,
+    "positions": np.float64,
+    "cell": np.float64,
+    "pbc": bool,
+    "forces": np.float64,
+    "stress": np.float64,
+}
+OPTIONAL = ("weight", "group")
+"""Columns that may be absent."""
 
-OPTIONAL = {"id": "", "source": "", "n_atoms": 0, "weight": 1.0, "group": ""}
-"""Columns that may be absent, and what they are then."""
+COLUMNS = (*LISTS, "energy", *OPTIONAL)
 
 ROWS = 100
 """Structures that are decoded together."""
@@ -85,11 +93,58 @@ def _groups(file: pq.ParquetFile, start: int) -> tuple[list[int], int]:
 def _structures(file: pq.ParquetFile, groups: list[int]) -> Iterator[Structure]:
     columns = _columns(file)
     for batch in file.iter_batches(ROWS, row_groups=groups, columns=columns):
-        table = pa.Table.from_batches([batch])
-        for name, value in OPTIONAL.items():
-            if name not in columns:
-                table = table.append_column(name, pa.array([value] * len(table)))
-        yield from structures_of(table)
+        column = {name: batch.column(name) for name in columns}
+        parts = {
+            name: _parts(column[name], dtype) for name, dtype in LISTS.items() if name in column
+        }
+        for row in range(batch.num_rows):
+            yield _structure({name: values[row] for name, values in parts.items()}, column, row)
+
+
+def _structure(lists: dict, column: dict[str, pa.Array], row: int) -> Structure:
+    numbers, forces, stress = lists["numbers"], lists["forces"], lists["stress"]
+    if len(lists["positions"]) != 3 * len(numbers):
+        raise Refused(f"{len(numbers)} numbers and {len(lists['positions'])} coordinates found")
+    if forces is not None and len(forces) != 3 * len(numbers):
+        raise Refused(f"{len(numbers)} numbers and {len(forces)} force components found")
+    if stress is not None and len(stress) != 6:
+        raise Refused(f"stress of {len(stress)} numbers found, 6 expected")
+    return Structure(
+        numbers=numbers,
+        positions=lists["positions"].reshape(-1, 3),
+        cell=lists["cell"].reshape(3, 3),
+        pbc=lists["pbc"],
+        energy=column["energy"][row].as_py(),
+        forces=None if forces is None else forces.reshape(-1, 3),
+        stress=stress,
+        weight=column["weight"][row].as_py() if "weight" in column else 1.0,
+        group=column["group"][row].as_py() if "group" in column else "",
+    )
+
+
+def _parts(column: pa.Array, dtype: type) -> list[np.ndarray | None]:
+    """The flat numbers of each row of a column of lists; None where there is no list."""
+    if isinstance(column, pa.FixedSizeListArray):
+        if column.null_count:
+            raise Refused("a structure without cell or pbc found: write it again")
+        ends = np.arange(len(column) + 1) * column.type.list_size
+        values = column.flatten()
+    else:
+        values, width = column.flatten(), 1
+        if isinstance(values, pa.FixedSizeListArray):
+            values, width = values.flatten(), values.type.list_size
+        lengths = (
+            pyarrow.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        )
+        ends = width * np.concatenate([[0], np.cumsum(lengths)])
+    numbers = values.to_numpy(zero_copy_only=False).astype(dtype)
+    if len(numbers) != ends[-1]:
+        raise Refused("a row of numbers that is absent found: write it again")
+    present = column.is_valid().to_numpy(zero_copy_only=False)
+    return [
+        numbers[start:stop] if there else None
+        for start, stop, there in zip(ends, ends[1:], present, strict=False)
+    ]
 
 
 def _numbers_in(file: pq.ParquetFile) -> int:

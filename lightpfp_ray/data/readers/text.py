@@ -77,14 +77,19 @@ def in_blocks(structures: Iterable[tuple[int, int]], size: int) -> Parts:
     """Blocks of at most `size` structures, given (offset, atoms) of each."""
     parts: Parts = []
     number = atoms = count = first = start = 0
-    for number, (offset, n_atoms) in enumerate(structures):
-        if count == size or (count and atoms >= BLOCK_ATOMS):
-            parts.append((start, count, first))
-            count = 0
-        if count == 0:
-            start, first, atoms = offset, number, 0
-        count += 1
-        atoms += n_atoms
+    try:
+        for offset, n_atoms in structures:
+            if count == size or (count and atoms >= BLOCK_ATOMS):
+                parts.append((start, count, first))
+                count = 0
+            if count == 0:
+                start, first, atoms = offset, number, 0
+            count += 1
+            number += 1
+            atoms += n_atoms
+    except Refused as refused:
+        refused.number = number
+        raise
     return [*parts, (start, count, first)] if count else [(0, 0, 0)]
 
 
