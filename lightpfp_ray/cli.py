@@ -16,6 +16,7 @@ COMMANDS = {
     "track": ("cli_track", "track", "Bring MLflow up to date with a training's folder."),
     "convert": ("cli_convert", "convert", "Structures from any format to another."),
     "doctor": ("cli_doctor", "doctor", "Find what is wrong with labelled structures."),
+    "export": ("cli_export", "export", "Write a potential as a .mtp file of MLIP."),
     "config": ("cli_config", "config", "Check, show and describe control files."),
 }
 """Name -> module, command in it, what it does."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .cli_options import elements, keys
+from .cli_options import keys, numbers_of
 from .errors import UserError
 
 
@@ -45,7 +45,7 @@ def convert(
         raise UserError(f"{output} is there: give another name, or --overwrite")
     blocks = [block for path in paths for block in blocks_of(path, path.name, keys=Keys.of(key))]
     count = atoms = 0
-    with writing(output, elements(species)) as add, _bar(blocks) as waiting:
+    with writing(output, numbers_of(species) or ()) as add, _bar(blocks) as waiting:
         for block in waiting:
             for structure in read_as_written(block):
                 _refuse(structure)

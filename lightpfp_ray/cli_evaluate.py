@@ -6,13 +6,13 @@ import json
 
 import click
 
-from .cli_options import ManyValues, data
+from .cli_options import ManyValues, data, numbers_of, species
 
 
 @click.command(cls=ManyValues)
 @click.argument("potential")
 @data
-@click.option("--species", help="Elements of a .mtp file that only numbers them, as Si,Ge.")
+@species
 @click.option("--json", "as_json", is_flag=True, help="Figures in eV/atom, eV/A, eV/A^3 as JSON.")
 def evaluate(potential: str, data: tuple[str, ...], species: str | None, as_json: bool) -> None:
     """MAE and RMSE of POTENTIAL (output folder, potential folder, .mtp, .almtp) on structures.
@@ -25,15 +25,6 @@ def evaluate(potential: str, data: tuple[str, ...], species: str | None, as_json
     from .evaluation import evaluate as errors_of
     from .potential import load
 
-    model = load(potential, _numbers(species) if species else None).model
+    model = load(potential, numbers_of(species)).model
     found = errors_of(model, batches_of_files(list(data), model)).errors
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(table({"structures": found})))
-
-
-def _numbers(names: str) -> list[int]:
-    from ase.data import atomic_numbers
-
-    unknown = [name for name in names.split(",") if name not in atomic_numbers]
-    if unknown:
-        raise click.BadParameter(f"{unknown[0]!r} is no element", param_hint="--species")
-    return [atomic_numbers[name] for name in names.split(",")]

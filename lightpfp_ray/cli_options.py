@@ -47,12 +47,18 @@ keys = click.option(
     "virial, weight, group, and species=In,P for files that number their elements.",
 )
 
+species = click.option(
+    "--species", help="Elements of a .mtp file that only numbers them, in its order, as Si,Ge."
+)
 
-def elements(names: str | None) -> list[int]:
-    """Atomic numbers of a list as "Si,Ge"; none of None."""
+
+def numbers_of(names: str | None) -> list[int] | None:
+    """Atomic numbers of "Si,Ge"; None where nothing was given."""
+    if names is None:
+        return None
     from ase.data import atomic_numbers
 
-    words = [word.strip() for word in names.split(",")] if names else []
+    words = [word.strip() for word in names.split(",")]
     unknown = [word for word in words if word not in atomic_numbers]
     if unknown:
         raise click.BadParameter(f"{unknown[0]!r} is no element", param_hint="--species")

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save
 
 from .errors import UserError
 from .files import write_atomically
-from .mlip_format import read_mtp
+from .mlip_format import SUFFIXES, read_mtp
 from .mtp.model import MTP
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     UserError.
     """
     path = Path(path)
-    if path.is_file() and path.suffix in (".mtp", ".almtp"):
+    if path.is_file() and path.suffix in SUFFIXES:
         return Potential(read_mtp(path, species), {"file": str(path)})
     folder = path / "potential" if (path / "potential" / HEAD).exists() else path
     head = _head(folder)
@@ -95,6 +95,22 @@ def _head(folder: Path) -> dict[str, Any]:
             "newer lightpfp_ray"
         )
     return head
+
+
+def load_for(path: str | Path, species: Sequence[int]) -> MTP:
+    """What a training goes on from: the potential of `path` for the species of the data, in that
+    order.
+
+    A file of one species that it only numbers is taken to be of the data's, where that is one.
+    Raises UserError.
+    """
+    try:
+        potential = load(path)
+    except UserError:
+        if len(species) != 1:
+            raise
+        potential = load(path, species)
+    return restricted(potential.model, species)
 
 
 def restricted(model: MTP, species: Sequence[int]) -> MTP:

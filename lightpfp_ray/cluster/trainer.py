@@ -24,7 +24,7 @@ from ..errors import UserError
 from ..journal import Journal
 from ..mtp.levels import Levels, make_basis
 from ..mtp.model import MTP, RadialShape
-from ..potential import Potential, load, restricted
+from ..potential import Potential, load_for
 from ..training.context import Structures, WorkerContext
 from ..training.loop import Loop, Plan
 from ..training.start import new_model
@@ -154,7 +154,7 @@ def _train(job: Job) -> None:
 
 def _first_model(job: Job, train: Structures, context: WorkerContext) -> MTP:
     if job.start:
-        model = restricted(load(job.start).model, job.species).to(context.device)
+        model = load_for(job.start, job.species).to(context.device)
     else:
         model = new_model(
             job.species,
