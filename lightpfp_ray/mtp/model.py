@@ -169,18 +169,31 @@ class MTP(nn.Module):
 
     def site_basis(self, batch: Batch, r_E3: Tensor) -> Tensor:
         """Basis functions B_b of every atom: (A, B)."""
-        r_E = r_E3.norm(dim=-1)
         species_A = self.species_A(batch)
+        return self.neighborhood_basis(
+            r_E3,
+            batch.center_E,
+            species_A[batch.center_E],
+            species_A[batch.neighbor_E],
+            batch.n_atoms,
+        )
+
+    def neighborhood_basis(
+        self,
+        r_E3: Tensor,
+        center_E: Tensor,
+        species_E: Tensor,
+        neighbor_species_E: Tensor,
+        n_atoms: int,
+    ) -> Tensor:
+        """Basis functions of centers; of every edge both species are given: (A, B)."""
+        r_E = r_E3.norm(dim=-1)
         shape = self.radial
         inner_E = r_E.clamp(min=shape.min_dist) if shape.repulsion else r_E
         basis_EQ = radial_basis(inner_E, shape.min_dist, shape.cutoff, shape.n_q, shape.scaling)
-        f_ER = radial_functions(
-            basis_EQ, self.radial_coeffs, species_A[batch.center_E], species_A[batch.neighbor_E]
-        )
+        f_ER = radial_functions(basis_EQ, self.radial_coeffs, species_E, neighbor_species_E)
         tensors = program(self.basis, r_E3.device)
-        return tensors.contract(
-            tensors.moments(f_ER, r_E3 / r_E[:, None], batch.center_E, batch.n_atoms)
-        )
+        return tensors.contract(tensors.moments(f_ER, r_E3 / r_E[:, None], center_E, n_atoms))
 
     def site_energies(self, batch: Batch, r_E3: Tensor) -> Tensor:
         """V(n_i) of every atom, eV: (A)."""
