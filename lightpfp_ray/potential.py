@@ -1,5 +1,5 @@
-"""A potential on disk: a folder of potential.json (shape, units, origin) and weights.safetensors;
-no pickle.
+"""A potential on disk: a folder of potential.json (shape, units, origin), weights.safetensors and,
+where it has an extrapolation grade, active_set.safetensors; no pickle.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save
 
 from .errors import UserError
 from .files import write_atomically
+from .grade import ACTIVE_SET, ActiveSet, load_active_set
 from .mlip_format import SUFFIXES, read_mtp
 from .mtp.model import MTP
 
@@ -35,16 +36,20 @@ class Potential:
 
     model: MTP
     origin: dict[str, Any]
+    active_set: ActiveSet | None = None  # what the extrapolation grade is measured by
 
     def calculator(self) -> MTPCalculator:
-        """An ASE calculator: energy, free_energy, energies, forces, stress."""
+        """An ASE calculator: energy, free_energy, energies, forces, stress, stresses, and with an
+        active set grade and grades.
+        """
         from .calculator import MTPCalculator
 
-        return MTPCalculator(self.model)
+        return MTPCalculator(self.model, self.active_set)
 
     def save(self, folder: Path) -> None:
-        """Write both files, the weights first; a reader never sees half of one."""
+        """Write the files, the weights first; a reader never sees half of one."""
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / ACTIVE_SET).unlink(missing_ok=True)
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
         write_atomically(folder / "weights.safetensors", save(state))
         head = {
@@ -53,7 +58,13 @@ class Potential:
             "shape": self.model.shape(),
             "origin": self.origin,
         }
+<<<<<<< HEAD
         write_atomically(folder / HEAD, json.dumps(head, indent=1).encode())
+=======
+        write_atomically(folder / "potential.json", json.dumps(head, indent=1).encode())
+        if self.active_set:
+            self.active_set.save(folder)
+>>>>>>> 142f210 (Extrapolation grade: an active set beside the potential, grades in the calculator)
 
 
 def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
@@ -66,7 +77,11 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     path = Path(path)
     if path.is_file() and path.suffix in SUFFIXES:
         return Potential(read_mtp(path, species), {"file": str(path)})
+<<<<<<< HEAD
     folder = path / "potential" if (path / "potential" / HEAD).exists() else path
+=======
+    folder = folder_of(path)
+>>>>>>> 142f210 (Extrapolation grade: an active set beside the potential, grades in the calculator)
     head = _head(folder)
     try:
         state = load_file(folder / "weights.safetensors")
@@ -76,7 +91,12 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
         raise UserError(
             f"{folder}: the weights do not fit potential.json: {str(error).splitlines()[0]}"
         ) from None
-    return Potential(model, head.get("origin", {}))
+    return Potential(model, head.get("origin", {}), load_active_set(folder, model))
+
+
+def folder_of(path: Path) -> Path:
+    """The potential's own folder, in an output folder or by itself."""
+    return path / "potential" if (path / "potential" / "potential.json").exists() else path
 
 
 def _head(folder: Path) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def test_energy_is_kept_over_a_trajectory():
     def total(step):
         run = atoms.copy()
         run.calc = MTPCalculator(potential())
-        VelocityVerlet(run, step * fs).run(int(20 / step))
+        VelocityVerlet(run, step * fs).run(int(8 / step))
         return run.get_total_energy()
 
     begin = atoms.get_total_energy()
