@@ -58,13 +58,9 @@ class Potential:
             "shape": self.model.shape(),
             "origin": self.origin,
         }
-<<<<<<< HEAD
         write_atomically(folder / HEAD, json.dumps(head, indent=1).encode())
-=======
-        write_atomically(folder / "potential.json", json.dumps(head, indent=1).encode())
         if self.active_set:
             self.active_set.save(folder)
->>>>>>> 142f210 (Extrapolation grade: an active set beside the potential, grades in the calculator)
 
 
 def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
@@ -77,11 +73,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     path = Path(path)
     if path.is_file() and path.suffix in SUFFIXES:
         return Potential(read_mtp(path, species), {"file": str(path)})
-<<<<<<< HEAD
-    folder = path / "potential" if (path / "potential" / HEAD).exists() else path
-=======
     folder = folder_of(path)
->>>>>>> 142f210 (Extrapolation grade: an active set beside the potential, grades in the calculator)
     head = _head(folder)
     try:
         state = load_file(folder / "weights.safetensors")
@@ -96,7 +88,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
 
 def folder_of(path: Path) -> Path:
     """The potential's own folder, in an output folder or by itself."""
-    return path / "potential" if (path / "potential" / "potential.json").exists() else path
+    return path / "potential" if (path / "potential" / HEAD).exists() else path
 
 
 def _head(folder: Path) -> dict[str, Any]:
