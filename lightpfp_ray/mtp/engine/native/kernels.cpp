@@ -1,0 +1,427 @@
+// The passes over a chunk of atoms, compiled once for each instruction set (LIGHTPFP_ISA).
+//
+// evaluate: forward, then reverse to g_ij = dV(n_i)/dr_ij. gradient: forward with tangents, then
+// reverse to the parameters. design: the derivatives of every basis function by every r_ij.
+// Nothing here allocates, throws or knows of threads.
+#include "moments.hpp"
+#include "products.hpp"
+#include "readout.hpp"
+
+namespace LIGHTPFP_ISA {
+namespace {
+
+/// A block of atoms, one in each lane, and the memory of a pass over it.
+template <class T>
+struct Block {
+  using P = Pack<T>;
+  Groups groups;
+  Edges<T> edges[lanes<T>];
+  P* heads[lanes<T>];
+  P *M, *dot, *bar, *dot_bar;   // moments: values, tangents, adjoints of both
+  P *sum_KL, *dot_KL;           // of one atom, by edge
+  T *bar_K, *dot_bar_K;         // of one atom
+  T* d_E3;                      // x of all edges of an atom, then y, then z
+  P *phi, *slope, *f_bar;
+  Monomials<T> monomials;
+  ReadoutWork<T> readout;
+  ReadoutGradient<T> readout_sums;
+  P* radial_sums;               // by slot of a pair: (R, Q)
+
+  Block(Arena& arena, const Potential<T>& p, const Structures& s, int64_t n_slots) {
+    const int32_t packs = most_packs(p, s);
+    const auto& program = p.program;
+    groups = take_groups<T>(arena, p, s);
+    for (int l = 0; l < lanes<T>; ++l) {
+      edges[l] = take_edges<T>(arena, packs);
+      heads[l] = arena.take<P>(packs * head_packs(p));
+    }
+    for (P** each : {&M, &dot, &bar, &dot_bar}) *each = arena.take<P>(program.n_moments);
+    for (P** each : {&sum_KL, &dot_KL}) *each = arena.take<P>(program.n_components);
+    for (T** each : {&bar_K, &dot_bar_K}) *each = arena.take<T>(program.n_components);
+    d_E3 = arena.take<T>(3 * int64_t(packs) * lanes<T>);
+    for (P** each : {&phi, &slope}) *each = arena.take<P>(p.n_q);
+    f_bar = arena.take<P>(most_together * 2 * program.n_radial);
+    monomials = take_monomials(arena, program);
+    readout = take_readout(arena, p);
+    const int64_t readout_size = n_readout(p);
+    readout_sums.linear_B = arena.take<P>(n_slots ? readout_size : 0);
+    readout_sums.layers = readout_sums.linear_B + program.n_basis;
+    readout_sums.output_H = readout_sums.linear_B + readout_size - n_outputs(p);
+    radial_sums = arena.take<P>(n_slots * program.n_radial * p.n_q);
+  }
+
+  static int32_t n_outputs(const Potential<T>& p) {
+    return p.n_layers ? p.layers[p.n_layers - 1].n_out : 0;
+  }
+  static int64_t n_readout(const Potential<T>& p) {
+    int64_t n = p.program.n_basis + n_outputs(p);
+    for (int32_t l = 0; l < p.n_layers; ++l)
+      n += int64_t(p.layers[l].n_out) * (p.layers[l].n_in + 1);
+    return n;
+  }
+  Head<T>* head(const Potential<T>& p, int lane, int32_t pack) {
+    return reinterpret_cast<Head<T>*>(heads[lane] + pack * head_packs(p));
+  }
+};
+
+template <int V>
+struct Together {
+  static constexpr int n = V;
+};
+
+/// Calls f(Together<V>, first) for groups of at most `most_together` packs.
+template <class F>
+inline void in_groups(int32_t n_packs, F f) {
+  static_assert(most_together == 3);
+  int32_t first = 0;
+  for (; n_packs - first >= 3 && n_packs - first != 4; first += 3) f(Together<3>{}, first);
+  for (; n_packs - first >= 2; first += 2) f(Together<2>{}, first);
+  if (first < n_packs) f(Together<1>{}, first);
+}
+
+/// Geometry and radial functions of the edges of the atom in a lane.
+template <class T>
+void prepare(const Potential<T>& p, const Structures& s, int64_t i, int lane, Block<T>& block) {
+  Edges<T>& edges = block.edges[lane];
+  gather(p, s, i, block.groups, edges);
+  for (int32_t n = 0; n < edges.n_packs; ++n) {
+    Head<T>* head = block.head(p, lane, n);
+    directions(edges, n, *head);
+    radial_basis(p, head->r, block.phi, block.slope);
+    const T* coeffs = pair_coeffs(p, s.species_A[i], edges.species[n]);
+    radial_functions(p, coeffs, block.phi, block.slope, head->f());
+  }
+}
+
+template <int V, class T>
+inline void heads_of(const Potential<T>& p, Block<T>& block, int lane, int32_t first,
+                     const Head<T>** heads) {
+  for (int v = 0; v < V; ++v) heads[v] = block.head(p, lane, first + v);
+}
+
+/// Sums over edges into a lane of M.
+template <class T>
+inline void into_lane(int32_t n, const Pack<T>* sum_KL, int lane, Pack<T>* M) {
+  T* values = reinterpret_cast<T*>(M) + lane;
+  for (int32_t k = 0; k < n; ++k) values[k * lanes<T>] = sum(sum_KL[k]);
+}
+
+template <class T>
+inline void out_of_lane(int32_t n, const Pack<T>* packs, int lane, T* values) {
+  const T* from = reinterpret_cast<const T*>(packs) + lane;
+  for (int32_t k = 0; k < n; ++k) values[k] = from[k * lanes<T>];
+}
+
+template <class T>
+void clear_components(const Program<T>& program, int present, Pack<T>* M) {
+  if (present < lanes<T>) clear<T>(M, program.n_components);
+}
+
+template <class T>
+void to_readout(const Program<T>& program, const Pack<T>* M, Pack<T>* x) {
+  for (int32_t b = 0; b < program.n_basis; ++b) x[b] = M[program.scalars_B[b]];
+}
+
+template <class T>
+void from_readout(const Program<T>& program, const Pack<T>* x_bar, Pack<T>* bar) {
+  clear<T>(bar, program.n_moments);
+  for (int32_t b = 0; b < program.n_basis; ++b) bar[program.scalars_B[b]] += x_bar[b];
+}
+
+/// 10000 (exp(-10 (r - 1)) - exp(-10 (r_min - 1))) eV below r_min, added to V, and its part of g.
+template <class T>
+double add_repulsion(const Potential<T>& p, const Edges<T>& edges, int32_t pack, Pack<T>* g) {
+  double energy = 0;
+  T* parts[3] = {reinterpret_cast<T*>(g), reinterpret_cast<T*>(g + 1), reinterpret_cast<T*>(g + 2)};
+  for (int l = 0; l < lanes<T>; ++l) {
+    const int32_t slot = pack * lanes<T> + l;
+    const double r_3[3] = {double(edges.x[slot]), double(edges.y[slot]), double(edges.z[slot])};
+    const double r = std::sqrt(r_3[0] * r_3[0] + r_3[1] * r_3[1] + r_3[2] * r_3[2]);
+    if (r >= p.min_dist) continue;
+    const double wall = 1e4 * std::exp(-10 * (r - 1));
+    energy += wall - 1e4 * std::exp(-10 * (p.min_dist - 1));
+    for (int k = 0; k < 3; ++k) parts[k][l] += T(-10 * wall * r_3[k] / r);
+  }
+  return energy;
+}
+
+/// Writes g_ij, its sum and the virial of the atom in a lane; returns the repulsion's energy.
+template <class T>
+double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int lane,
+                   Block<T>& block, const Sites<T>& out) {
+  using P = Pack<T>;
+  const Edges<T>& edges = block.edges[lane];
+  T* g_E3 = out.g_E3 + 3 * s.offset_A[i];
+  for (int64_t n = 0; n < 3 * int64_t(s.n_edges_A[i]); ++n) g_E3[n] = T(0);
+  P force[3], virial[6];
+  for (P& each : force) each = splat(T(0));
+  for (P& each : virial) each = splat(T(0));
+  double repulsion = 0;
+  in_groups(edges.n_packs, [&](auto together, int32_t first) {
+    constexpr int V = decltype(together)::n;
+    const Head<T>* heads[V];
+    heads_of<V>(p, block, lane, first, heads);
+    P g[V][3];
+    reverse<V>(p.program, heads, block.monomials, block.bar_K, g);
+    for (int v = 0; v < V; ++v) {
+      if (p.repulsion) repulsion += add_repulsion(p, edges, first + v, g[v]);
+      const int32_t slot = (first + v) * lanes<T>;
+      const P r[3] = {*reinterpret_cast<const P*>(edges.x + slot),
+                      *reinterpret_cast<const P*>(edges.y + slot),
+                      *reinterpret_cast<const P*>(edges.z + slot)};
+      for (int k = 0; k < 3; ++k) force[k] += g[v][k];
+      for (int k = 0; k < 6; ++k) virial[k] += r[voigt[k][0]] * g[v][voigt[k][1]];
+      const T* parts = reinterpret_cast<const T*>(g[v]);
+      for (int l = 0; l < lanes<T>; ++l) {
+        const int64_t e = edges.edge[slot + l];
+        if (e < 0) continue;
+        for (int k = 0; k < 3; ++k) g_E3[3 * e + k] = parts[k * lanes<T> + l];
+      }
+    }
+  });
+  for (int k = 0; k < 3; ++k) out.forces_A3[3 * i + k] = double(sum(force[k]));
+  for (int k = 0; k < 6; ++k) out.virial_A6[6 * i + k] = double(sum(virial[k]));
+  return repulsion;
+}
+
+template <class T>
+void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t end,
+              const Sites<T>& out, void* scratch) {
+  const Program<T>& program = p.program;
+  Arena arena(scratch);
+  Block<T> block(arena, p, s, 0);
+  for (int64_t first = begin; first < end; first += lanes<T>) {
+    const int present = int(end - first < lanes<T> ? end - first : lanes<T>);
+    clear_components(program, present, block.M);
+    for (int lane = 0; lane < present; ++lane) {
+      prepare(p, s, first + lane, lane, block);
+      clear<T>(block.sum_KL, program.n_components);
+      in_groups(block.edges[lane].n_packs, [&](auto together, int32_t pack) {
+        constexpr int V = decltype(together)::n;
+        const Head<T>* heads[V];
+        heads_of<V>(p, block, lane, pack, heads);
+        forward<V>(program, heads, block.monomials, block.sum_KL);
+      });
+      into_lane<T>(program.n_components, block.sum_KL, lane, block.M);
+    }
+    forward_products(program, block.M);
+    to_readout<T>(program, block.M, block.readout.s);
+    const Pack<T> value = forward_readout(p, block.readout);
+    reverse_readout(p, block.readout);
+    from_readout<T>(program, block.readout.bar, block.bar);
+    reverse_products(program, block.M, block.bar);
+    for (int lane = 0; lane < present; ++lane) {
+      const int64_t i = first + lane;
+      out_of_lane<T>(program.n_components, block.bar, lane, block.bar_K);
+      out.energy_A[i] = finish_atom(p, s, i, lane, block, out) +
+                        double(reinterpret_cast<const T*>(&value)[lane]) +
+                        double(p.species_C[s.species_A[i]]);
+    }
+  }
+}
+
+/// rdot_ij = v_i - v_j + r_ij @ strain, by slot, and the tangents of the radial functions.
+template <class T>
+void prepare_tangents(const Potential<T>& p, const Structures& s, const Directions& along,
+                      int64_t i, int lane, Block<T>& block) {
+  const Edges<T>& edges = block.edges[lane];
+  const int64_t structure = s.structure_A[i], first_atom = s.first_atom_S[structure];
+  const double *strain = along.strain_S33 + 9 * structure, *v_i = along.v_A3 + 3 * i;
+  const int32_t* neighbors = s.neighbors_N + s.first_edge_A[i];
+  const int32_t slots = edges.n_packs * lanes<T>;
+  for (int32_t slot = 0; slot < slots; ++slot) {
+    const int32_t e = edges.edge[slot];
+    const double* v_j = e < 0 ? v_i : along.v_A3 + 3 * (first_atom + neighbors[e]);
+    const double x = edges.x[slot], y = edges.y[slot], z = edges.z[slot];
+    for (int k = 0; k < 3; ++k)
+      block.d_E3[k * slots + slot] =
+          T(v_i[k] - v_j[k] + x * strain[k] + y * strain[3 + k] + z * strain[6 + k]);
+  }
+  for (int32_t n = 0; n < edges.n_packs; ++n) {
+    Pack<T> d[3];
+    for (int k = 0; k < 3; ++k)
+      d[k] = *reinterpret_cast<const Pack<T>*>(block.d_E3 + k * slots + n * lanes<T>);
+    tangents(p, d, *block.head(p, lane, n));
+  }
+}
+
+/// cbar[mu, q] += fbar phi_q + fdotbar dphi_q/dr rdot over the edges of the atom in a lane.
+template <class T>
+void radial_gradient(const Potential<T>& p, const Structures& s, const GradientShape& shape,
+                     int64_t i, int lane, Block<T>& block) {
+  const Program<T>& program = p.program;
+  const Edges<T>& edges = block.edges[lane];
+  const int64_t row = int64_t(s.species_A[i]) * p.n_species;
+  in_groups(edges.n_packs, [&](auto together, int32_t first) {
+    constexpr int V = decltype(together)::n;
+    const Head<T>* heads[V];
+    Pack<T>* bars[V];
+    heads_of<V>(p, block, lane, first, heads);
+    for (int v = 0; v < V; ++v) bars[v] = block.f_bar + v * 2 * program.n_radial;
+    reverse_tangent<V>(program, heads, block.monomials, block.bar_K, block.dot_bar_K, bars);
+    for (int v = 0; v < V; ++v) {
+      const int64_t slot = shape.slot_CC[row + edges.species[first + v]];
+      Pack<T>* sums = block.radial_sums + slot * program.n_radial * p.n_q;
+      radial_basis(p, heads[v]->r, block.phi, block.slope);
+      for (int32_t q = 0; q < p.n_q; ++q) block.slope[q] = block.slope[q] * heads[v]->r_dot;
+      for (int32_t mu = 0; mu < program.n_radial; ++mu) {
+        const Pack<T> f_bar = bars[v][mu], f_dot_bar = bars[v][program.n_radial + mu];
+        for (int32_t q = 0; q < p.n_q; ++q)
+          sums[mu * p.n_q + q] += f_bar * block.phi[q] + f_dot_bar * block.slope[q];
+      }
+    }
+  });
+}
+
+/// Forward with tangents of a block: M, dot and those of the readout; a_i by lane.
+template <class T>
+Pack<T> forward_block(const Potential<T>& p, const Structures& s, const Directions& along,
+                      int64_t first, int present, Block<T>& block) {
+  const Program<T>& program = p.program;
+  clear_components(program, present, block.M);
+  clear_components(program, present, block.dot);
+  Pack<T> a = splat(T(0));
+  for (int lane = 0; lane < present; ++lane) {
+    reinterpret_cast<T*>(&a)[lane] = T(along.a_A[first + lane]);
+    prepare(p, s, first + lane, lane, block);
+    prepare_tangents(p, s, along, first + lane, lane, block);
+    clear<T>(block.sum_KL, program.n_components);
+    clear<T>(block.dot_KL, program.n_components);
+    in_groups(block.edges[lane].n_packs, [&](auto together, int32_t pack) {
+      constexpr int V = decltype(together)::n;
+      const Head<T>* heads[V];
+      heads_of<V>(p, block, lane, pack, heads);
+      forward_tangent<V>(program, heads, block.monomials, block.sum_KL, block.dot_KL);
+    });
+    into_lane<T>(program.n_components, block.sum_KL, lane, block.M);
+    into_lane<T>(program.n_components, block.dot_KL, lane, block.dot);
+  }
+  forward_products(program, block.M);
+  tangent_products(program, block.M, block.dot);
+  to_readout<T>(program, block.M, block.readout.s);
+  to_readout<T>(program, block.dot, block.readout.dot);
+  forward_readout(p, block.readout);
+  tangent_readout(p, block.readout);
+  return a;
+}
+
+template <class T>
+void gradient(const Potential<T>& p, const Structures& s, const Directions& along,
+              const GradientShape& shape, int64_t begin, int64_t end, double* values,
+              void* scratch) {
+  const Program<T>& program = p.program;
+  Arena arena(scratch);
+  Block<T> block(arena, p, s, shape.n_slots);
+  const int64_t n_radial = shape.n_slots * program.n_radial * p.n_q;
+  const int64_t n_readout = Block<T>::n_readout(p);
+  clear<T>(block.radial_sums, n_radial);
+  clear<T>(block.readout_sums.linear_B, n_readout);
+  for (int64_t n = 0; n < shape.n_values; ++n) values[n] = 0;
+  for (int64_t first = begin; first < end; first += lanes<T>) {
+    const int present = int(end - first < lanes<T> ? end - first : lanes<T>);
+    const Pack<T> a = forward_block(p, s, along, first, present, block);
+    reverse_readout_tangent(p, block.readout, a, block.readout_sums);
+    from_readout<T>(program, block.readout.bar, block.bar);
+    from_readout<T>(program, block.readout.dot_bar, block.dot_bar);
+    reverse_products_tangent(program, block.M, block.dot, block.bar, block.dot_bar);
+    for (int lane = 0; lane < present; ++lane) {
+      out_of_lane<T>(program.n_components, block.bar, lane, block.bar_K);
+      out_of_lane<T>(program.n_components, block.dot_bar, lane, block.dot_bar_K);
+      radial_gradient(p, s, shape, first + lane, lane, block);
+      values[n_radial + s.species_A[first + lane]] += along.a_A[first + lane];
+    }
+  }
+  for (int64_t n = 0; n < n_radial; ++n) values[n] = double(sum(block.radial_sums[n]));
+  double* readout = values + n_radial + p.n_species;
+  for (int64_t n = 0; n < n_readout; ++n) readout[n] = double(sum(block.readout_sums.linear_B[n]));
+}
+
+/// M of one atom in every lane, so that its edges can be the lanes of the tangents.
+template <class T>
+void moments_of_atom(const Potential<T>& p, const Structures& s, int64_t i, Block<T>& block) {
+  const Program<T>& program = p.program;
+  prepare(p, s, i, 0, block);
+  clear<T>(block.sum_KL, program.n_components);
+  for (int32_t n = 0; n < block.edges[0].n_packs; ++n) {
+    const Head<T>* head = block.head(p, 0, n);
+    forward<1>(program, &head, block.monomials, block.sum_KL);
+  }
+  for (int32_t k = 0; k < program.n_components; ++k) block.M[k] = splat(sum(block.sum_KL[k]));
+  forward_products(program, block.M);
+}
+
+/// dB_b/dr_ij along an axis for a pack of edges: into block.dot, lanes are edges.
+template <class T>
+void basis_tangents(const Potential<T>& p, int32_t pack, int axis, Block<T>& block) {
+  const Program<T>& program = p.program;
+  const int32_t n_radial = program.n_radial;
+  Head<T> &head = *block.head(p, 0, pack), &moved = *reinterpret_cast<Head<T>*>(block.heads[1]);
+  moved = head;
+  for (int32_t n = 0; n < 2 * n_radial; ++n) moved.f()[n] = head.f()[n];
+  Pack<T> d[3] = {splat(T(0)), splat(T(0)), splat(T(0))};
+  d[axis] = splat(T(1));
+  tangents(p, d, moved);
+  const Head<T>* heads = &moved;
+  clear<T>(block.sum_KL, program.n_components);
+  clear<T>(block.dot, program.n_components);
+  forward_tangent<1>(program, &heads, block.monomials, block.sum_KL, block.dot);
+  tangent_products(program, block.M, block.dot);
+}
+
+/// Rows of one structure: energy per atom, forces and stress times volume of every basis function.
+template <class T>
+void design(const Potential<T>& p, const Structures& s, int64_t structure, double* energy_B,
+            double* forces_A3B, double* stress_6B, void* scratch) {
+  const Program<T>& program = p.program;
+  const int64_t n_basis = program.n_basis, first_atom = s.first_atom_S[structure];
+  const int64_t n_atoms = s.first_atom_S[structure + 1] - first_atom;
+  Arena arena(scratch);
+  Block<T> block(arena, p, s, 0);
+  for (int64_t n = 0; n < n_basis; ++n) energy_B[n] = 0;
+  for (int64_t n = 0; n < 3 * n_atoms * n_basis; ++n) forces_A3B[n] = 0;
+  for (int64_t n = 0; n < 6 * n_basis; ++n) stress_6B[n] = 0;
+  for (int64_t i = 0; i < n_atoms; ++i) {
+    moments_of_atom(p, s, first_atom + i, block);
+    const int32_t* neighbors = s.neighbors_N + s.first_edge_A[first_atom + i];
+    for (int64_t b = 0; b < n_basis; ++b)
+      energy_B[b] += double(reinterpret_cast<const T*>(block.M + program.scalars_B[b])[0]) /
+                     double(n_atoms);
+    const Edges<T>& edges = block.edges[0];
+    for (int32_t n = 0; n < edges.n_packs; ++n)
+      for (int axis = 0; axis < 3; ++axis) {
+        basis_tangents(p, n, axis, block);
+        for (int l = 0; l < lanes<T>; ++l) {
+          const int32_t slot = n * lanes<T> + l, e = edges.edge[slot];
+          if (e < 0) continue;
+          const double r[3] = {double(edges.x[slot]), double(edges.y[slot]), double(edges.z[slot])};
+          double* center = forces_A3B + (3 * i + axis) * n_basis;
+          double* neighbor = forces_A3B + (3 * int64_t(neighbors[e]) + axis) * n_basis;
+          for (int64_t b = 0; b < n_basis; ++b) {
+            const double g = reinterpret_cast<const T*>(block.dot + program.scalars_B[b])[l];
+            center[b] += g;
+            neighbor[b] -= g;
+            for (int k = 0; k < 6; ++k)
+              if (voigt[k][1] == axis) stress_6B[k * n_basis + b] += r[voigt[k][0]] * g;
+          }
+        }
+      }
+  }
+}
+
+template <class T>
+int64_t scratch_bytes(const Potential<T>& p, const Structures& s, int64_t n_slots) {
+  Arena arena(nullptr);
+  Block<T> block(arena, p, s, n_slots);
+  return arena.used();
+}
+
+}  // namespace
+
+extern const Kernels<double> kernels_64;
+extern const Kernels<float> kernels_32;
+const Kernels<double> kernels_64 = {scratch_bytes<double>, evaluate<double>, gradient<double>,
+                                    design<double>};
+const Kernels<float> kernels_32 = {scratch_bytes<float>, evaluate<float>, gradient<float>,
+                                   design<float>};
+
+}  // namespace LIGHTPFP_ISA
