@@ -97,7 +97,7 @@ def read_mtp(path: str | Path, species: Sequence[int] | None = None) -> MTP:
     with torch.no_grad():
         model.radial_coeffs.copy_(torch.from_numpy(coeffs_CCRQ))
         model.species_coeffs.copy_(_doubles(file, "species_coeffs"))
-        model.readout.weight_B.copy_(_doubles(file, "moment_coeffs"))
+        model.readout.moment_coeffs.copy_(_doubles(file, "moment_coeffs"))
     return model
 
 

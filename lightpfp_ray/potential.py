@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 HEAD = "potential.json"
 """What a potential's folder is known by."""
 
-FORMAT = 1
+FORMAT = 2
 """Version of the folder's layout; a reader refuses a later one."""
 
 

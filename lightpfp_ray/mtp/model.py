@@ -42,44 +42,45 @@ class RadialShape:
 
 
 class LinearReadout(nn.Module):
-    """V - E0 = sum_b xi_b B_b with xi = weight / scale: the weights see basis functions of one
-    size.
-    """
+    """V - E0 = sum_b xi_b B_b; `moment_coeffs` are xi, as a .mtp file holds them."""
 
     def __init__(self, n_basis: int) -> None:
         super().__init__()
-        self.weight_B = nn.Parameter(torch.zeros(n_basis, dtype=torch.float64))
-        self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))
-        self.register_buffer("scale_B", torch.ones(n_basis, dtype=torch.float64))
-
-    @property
-    def moment_coeffs(self) -> Tensor:
-        """xi, as a .mtp file holds it: (B)."""
-        return self.weight_B / self.scale_B
+        self.moment_coeffs = nn.Parameter(torch.zeros(n_basis, dtype=torch.float64))
 
     def forward(self, basis_AB: Tensor) -> Tensor:
         return basis_AB @ self.moment_coeffs
 
+    def on_raw_basis(self) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
+        """xi (B), and the layers of the network (none): what an engine needs to know."""
+        return self.moment_coeffs, []
+
 
 class NeuralReadout(nn.Module):
-    """V - E0 = NN((B - mean) / scale): hidden layers of `widths` neurons with SiLU, whose
-    derivatives are smooth.
+    """V - E0 = sum_b xi_b B_b + NN(B): hidden layers of `widths` neurons with SiLU, whose
+    derivatives are smooth, and one neuron without bias at the end.
     """
 
     def __init__(self, n_basis: int, widths: Sequence[int]) -> None:
         super().__init__()
         sizes = [n_basis, *widths]
-        layers: list[nn.Module] = []
-        for n_in, n_out in pairwise(sizes):
-            layers += [nn.Linear(n_in, n_out, dtype=torch.float64), nn.SiLU()]
-        self.layers = nn.Sequential(
-            *layers, nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64)
+        self.moment_coeffs = nn.Parameter(torch.zeros(n_basis, dtype=torch.float64))
+        self.layers = nn.ModuleList(
+            nn.Linear(n_in, n_out, dtype=torch.float64) for n_in, n_out in pairwise(sizes)
         )
-        self.register_buffer("mean_B", torch.zeros(n_basis, dtype=torch.float64))
-        self.register_buffer("scale_B", torch.ones(n_basis, dtype=torch.float64))
+        self.layers.append(nn.Linear(sizes[-1], 1, bias=False, dtype=torch.float64))
 
     def forward(self, basis_AB: Tensor) -> Tensor:
-        return self.layers((basis_AB - self.mean_B) / self.scale_B).squeeze(-1)
+        hidden_AH = basis_AB
+        for layer in self.layers[:-1]:
+            hidden_AH = nn.functional.silu(layer(hidden_AH))
+        return basis_AB @ self.moment_coeffs + self.layers[-1](hidden_AH).squeeze(-1)
+
+    def on_raw_basis(self) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
+        """xi (B) of the linear path, and (weight, bias) of every layer; the first acts on B, the
+        last has no bias and gives V - E0.
+        """
+        return self.moment_coeffs, [(layer.weight, layer.bias) for layer in self.layers]
 
 
 class MTP(nn.Module):

@@ -22,7 +22,7 @@ from .batches import n_labels, permutation, shares
 from .context import Structures, WorkerContext
 
 SAMPLE = 256
-"""Structures of the training set over which the radial functions and the basis are standardised."""
+"""Structures of the training set over which the radial functions are normalised."""
 
 PAIR_SPREAD = 0.3
 """Random radial coefficients: a part common to all species pairs, and this much of its own."""
@@ -54,8 +54,7 @@ def new_model(
                 layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)
                 if layer.bias is not None:
                     layer.bias.zero_()
-    _standardise(model.to(context.device), structures, sample, context)
-    return model
+    return model.to(context.device)
 
 
 def _radial_gram(
@@ -87,28 +86,6 @@ def _radial_coeffs(
     directions = common + PAIR_SPREAD * own
     directions = directions / directions.norm(dim=-1, keepdim=True)
     return directions @ torch.diag(values.clamp(min=1e-12) ** -0.5) @ vectors.T
-
-
-def _standardise(model: MTP, structures: Structures, sample, context: WorkerContext) -> None:
-    """Give the readout mean and deviation of every basis function over the atoms of the sample."""
-    n_basis = len(model.basis.scalars)
-    totals = torch.zeros(2 * n_basis + 1, dtype=torch.float64, device=context.device)
-    with torch.no_grad():
-        for share in shares(structures, sample, 32, context):
-            basis_AB = model.site_basis(share.batch, share.batch.edge_vectors())
-            totals += torch.cat(
-                [
-                    basis_AB.sum(0),
-                    (basis_AB**2).sum(0),
-                    basis_AB.new_tensor([share.batch.n_atoms]),
-                ]
-            )
-        totals = context.sum_over_workers(totals)
-        mean_B, square_B = (totals[:-1] / totals[-1].clamp(min=1)).reshape(2, n_basis)
-        scale_B = (square_B - mean_B**2).clamp(min=0).sqrt()
-        floor = 1e-6 * scale_B.max().clamp(min=1e-6)
-        model.readout.mean_B.copy_(mean_B)
-        model.readout.scale_B.copy_(scale_B.clamp(min=floor))
 
 
 def solve_reference_energies(
