@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_options import ManyValues, data
+from .cli_options import ManyValues, data, keys
 
 
 @click.command(cls=ManyValues)
@@ -32,6 +32,7 @@ from .cli_options import ManyValues, data
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
 )
+@keys
 @click.option("--fresh", is_flag=True, help="Remove an earlier run from the output folder first.")
 @click.option(
     "--skip-bad",
@@ -45,6 +46,12 @@ from .cli_options import ManyValues, data
 @click.option("--run-name", help="Of MLflow; default: the name of the output folder.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Of prepared structures.")
 @click.option("--address", help='Ray cluster; "local": a Ray of this command\'s own.')
+@click.option(
+    "--wait-for-nodes",
+    default=0.0,
+    metavar="SECONDS",
+    help="How long a cluster that scales up has to become large enough for the workers.",
+)
 @click.option("--verbose", is_flag=True, help="Show the logs of Ray and its workers.")
 def train(**options) -> None:
     """Train a potential as CONTROL says, in stages, data-parallel on Ray, recorded in MLflow.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from .batch import Batch
 from .data.collate import batch_from_structures
 from .data.filter import skip_reason
+from .data.keys import KNOWN_NAMES, Keys
 from .data.read import expand_paths, read_structures
 from .errors import UserError
 from .mtp.model import MTP
@@ -80,13 +81,15 @@ def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
     return np.concatenate(reference), np.concatenate(prediction)
 
 
-def batches_of_files(arguments: list[str], model: MTP) -> Iterator[Batch]:
+def batches_of_files(
+    arguments: Sequence[str], model: MTP, keys: Keys = KNOWN_NAMES
+) -> Iterator[Batch]:
     """All structures of files, folders and globs. Raises UserError for one that cannot be
     evaluated.
     """
     block = []
     for path in expand_paths(arguments):
-        for structure in read_structures(path):
+        for structure in read_structures(path, keys):
             _refuse(structure, model)
             block.append(structure)
             if len(block) == BLOCK:

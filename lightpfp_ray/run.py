@@ -18,6 +18,8 @@ import click
 from . import tracking
 from .cluster.session import Resources, ray_session, resources
 from .config import ControlFile
+from .data.filter import Limits
+from .data.keys import Keys
 from .data.read import expand_paths
 from .evaluation import errors_of, evaluate, sample_batches, table
 from .files import write_atomically
@@ -50,6 +52,8 @@ class Request:
     device: str = "auto"
     fresh: bool = False
     skip_bad: bool = False
+    key: tuple[str, ...] = ()
+    wait_for_nodes: float = 0.0
     tracking_uri: str | None = None
     experiment: str = "lightpfp_ray"
     run_name: str | None = None
@@ -70,7 +74,17 @@ def run(control: ControlFile, request: Request) -> None:
         output.refuse_another_run(control.resolved())
     start = _start(control, request, output)
     with ray_session(request.address, request.verbose) as local:
-        asked = resources(request.workers, request.cpus_per_worker, request.device, local)
+        asked = resources(
+            request.workers,
+            request.cpus_per_worker,
+            request.device,
+            local,
+            request.wait_for_nodes,
+        )
+        from .cluster.storage import refuse_unshared
+
+        for folder in (output.path, _cache(request, output)):
+            refuse_unshared(folder)
         manifest = _prepared(control, request, output)
         sets = opened_sets(manifest)
         if not request.fresh:
@@ -107,15 +121,18 @@ def _uri(request: Request, output: OutputFolder) -> str:
 def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
     from .cluster.dataset import prepare
 
+    ours = control.lightpfp_ray
     manifest = prepare(
         request.data,
         request.test_data,
         cutoff=control.mtp_config.rc,
         max_energy=control.common_config.max_energy,
         max_forces=control.common_config.max_forces,
-        seed=control.lightpfp_ray.seed,
-        test_fraction=control.lightpfp_ray.test_fraction,
+        seed=ours.seed,
+        test_fraction=ours.test_fraction,
         cache_root=_cache(request, output),
+        limits=Limits(ours.max_volume_per_atom, ours.min_distance, ours.max_stress),
+        keys=Keys.of(request.key),
     )
     if not request.skip_bad:
         refuse_bad(manifest)

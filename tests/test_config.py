@@ -87,6 +87,9 @@ def test_defaults_are_those_of_lightpfp_and_documented_choices():
         "lightpfp_ray": {
             "seed": 0,
             "test_fraction": 0.1,
+            "max_volume_per_atom": None,
+            "min_distance": None,
+            "max_stress": None,
             "precision": "float64",
             "checkpoint_interval_s": 30.0,
         },

@@ -17,7 +17,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..data import read
+from ..data.filter import NO_LIMITS, Limits
 from ..data.inputs import Input, Options, fingerprint, hashes, inputs_of
+from ..data.keys import KNOWN_NAMES, Keys
 from ..data.manifest import NAME, Manifest
 from ..data.prepare import PARTS, Skipped, gather, part, prepare_block
 from ..data.schema import SPLITS
@@ -35,12 +37,15 @@ def prepare(
     seed: int,
     test_fraction: float,
     cache_root: Path,
+    limits: Limits = NO_LIMITS,
+    keys: Keys = KNOWN_NAMES,
 ) -> Manifest:
     """The cache of some labelled structures, made, or found where the same was made before.
 
     data, test_data: files, folders, globs. Without test_data the structures of data are split by
     the hash of their content and the seed; with it, data is the training set. cutoff in A,
-    max_energy in eV per atom, max_forces in eV/A. Ray is initialised by the caller. Raises
+    max_energy in eV per atom, max_forces in eV/A, further `limits`; `keys` name
+    the labels of the files. Ray is initialised by the caller. Raises
     UserError where a file cannot be read or a set is empty.
     """
     options = Options(
@@ -49,6 +54,8 @@ def prepare(
         float(max_forces),
         int(seed),
         None if test_data else float(test_fraction),
+        limits,
+        keys,
     )
     files = inputs_of(data, test_data)
     name = fingerprint(files, options)[:32]
@@ -99,7 +106,7 @@ def _items(folder: Path, files: list[Input], options: Options) -> list[dict]:
     for file in files:
         label = file.path.name if names[file.path.name] == 1 else str(file.path)
         split = "test" if file.role == "test-data" else "train"
-        for block in read.blocks_of(file.path, label):
+        for block in read.blocks_of(file.path, label, keys=options.keys):
             items.append(
                 {
                     "block": block,

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from . import flat, read, schema
+from .filter import NO_LIMITS, Limits
+from .keys import KNOWN_NAMES, Keys
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,8 @@ class Options:
     max_forces: float  # eV/A
     seed: int
     test_fraction: float | None  # None: the test set is given
+    limits: Limits = NO_LIMITS
+    keys: Keys = KNOWN_NAMES
 
 
 class Input(NamedTuple):

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..errors import UserError
 from ..files import write_atomically
@@ -28,7 +29,7 @@ class Manifest:
     fingerprint: str  # sha256 of inputs and options: the key of the cache
     files: Mapping[str, str]  # path -> sha256 of its content
     cutoff: float
-    options: Mapping[str, float | int | bool | None]  # max_energy, max_forces, seed, test_fraction
+    options: Mapping[str, Any]  # of `inputs.Options`, as JSON
     kept: Mapping[str, int]  # structures
     n_atoms: Mapping[str, int]
     missing: Mapping[str, Mapping[str, int]]  # split -> label -> structures without it

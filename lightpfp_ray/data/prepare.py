@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,12 +48,14 @@ def prepare_block(
     skipped = []
     parts = {each: _Part(part(folder, each, name)) for each in schema.SPLITS}
     for structure in read_block(block):
-        reason = kept_or_not.skip_reason(structure, options.max_energy, options.max_forces)
+        reason = kept_or_not.skip_reason(
+            structure, options.max_energy, options.max_forces, options.limits
+        )
         if reason is None:
             found = edges(structure.positions, structure.cell, structure.pbc, options.cutoff)
             lengths = edge_lengths(structure.positions, structure.cell, *found)
             shortest = float(lengths.min(initial=np.inf))
-            reason = kept_or_not.distance_reason(shortest)
+            reason = kept_or_not.distance_reason(shortest, options.limits)
         if reason is not None:
             skipped.append((structure.source, reason))
             continue
@@ -157,7 +160,7 @@ def _manifest(
         fingerprint=fingerprint(files, options),
         files=hashes(files),
         cutoff=options.cutoff,
-        options={name: value for name, value in vars(options).items() if name != "cutoff"},
+        options={name: value for name, value in asdict(options).items() if name != "cutoff"},
         kept={split: len(table) for split, table in rows.items()},
         n_atoms={split: len(found.arrays["numbers"]) for split, found in sets.items()},
         missing={split: _missing(table) for split, table in rows.items()},

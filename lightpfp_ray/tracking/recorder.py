@@ -20,7 +20,7 @@ LONGEST_WAIT_S = 60.0
 """Between two tries while MLflow does not answer; the first ones follow sooner."""
 
 SHORT_WAIT_S = 4.0
-"""At the end, for an MLflow that did not answer before, or of a run that fails or is interrupted."""
+"""At the end, for an MLflow that did not answer before, or of a run that did not finish."""
 
 
 class Recorder:
