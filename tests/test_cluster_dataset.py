@@ -88,7 +88,7 @@ def test_the_set_is_the_same_however_the_files_are_cut(tmp_path, monkeypatch):
         whole.as_dict(),
     ]
     shutil.rmtree(whole.path)
-    monkeypatch.setattr(read.blocks_of, "__defaults__", (5,))
+    monkeypatch.setattr(read.blocks_of, "__defaults__", (5, *read.blocks_of.__defaults__[1:]))
     cut = made(tmp_path, [path])
     found = StructureSet.open(cut.path, "train").batch(range(cut.kept["train"]))
     assert [(found.positions_A3 == content[0].positions_A3).all().item(), cut.as_dict()] == [
