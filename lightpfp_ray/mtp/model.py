@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..batch import Batch, Prediction
-from .engine import Engine
-from .engine.torch_engine import evaluate as torch_engine
+from .engine import Engine, default_engine
 from .levels import Basis
 from .moments import program
 from .radial import core_repulsion, radial_basis, radial_functions
@@ -82,6 +81,16 @@ class NeuralReadout(nn.Module):
         """
         return self.moment_coeffs, [(layer.weight, layer.bias) for layer in self.layers]
 
+    def on_raw_basis(self) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
+        """xi (B) of the linear path, and (weight, bias) of every layer; the first acts on B, the
+        last has no bias and gives V - E0.
+        """
+        first, *others = (m for m in self.layers if isinstance(m, nn.Linear))
+        weight = first.weight / self.scale_B
+        bias = None if first.bias is None else first.bias - weight @ self.mean_B
+        layers = [(weight, bias), *((layer.weight, layer.bias) for layer in others)]
+        return torch.zeros_like(self.mean_B), layers
+
 
 class MTP(nn.Module):
     """A moment tensor potential for given species.
@@ -97,7 +106,7 @@ class MTP(nn.Module):
         basis: Basis,
         radial: RadialShape,
         widths: Sequence[int] = (),
-        engine: Engine = torch_engine,
+        engine: Engine = default_engine,
     ) -> None:
         super().__init__()
         self.species, self.basis, self.radial, self.widths = (

@@ -4,8 +4,8 @@
     d = X x - y,     matrix = X^T W X,     right = X^T W y,     square = y^T W y
 
 A row of X is the energy per atom of a structure, a component of a force, or a component of a
-stress, of every basis function and of every species' E0. This file forms X by autograd, one basis
-function after the other: the reference of the compiled one.
+stress, of every basis function and of every species' E0. `basis_rows` forms X by autograd, one
+basis function after the other: the reference of the compiled one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from . import compiled
 from .torch_engine import forces_and_stress, sum_by
 
 if TYPE_CHECKING:
@@ -44,25 +45,39 @@ def normal_equations(model: MTP, batch: Batch, weights_S3: Tensor) -> NormalEqua
     (eV/A^3). What the potential holds beside its linear part (the repulsion of the cores) is taken
     off the labels. The readout has no part in it.
     """
-    x_NP, wall_N = _design(model, batch)
+    compilable = batch.positions_A3.device.type == "cpu" and compiled.native()
+    rows = compiled.basis_rows if compilable else basis_rows
+    x_NP = torch.cat([rows(model, batch), _species_rows(model, batch)], -1)
     y_N, w_N = _labels(batch, weights_S3)
-    y_N = y_N - wall_N
+    if model.radial.repulsion:
+        y_N = y_N - _wall(model, batch)
     present_N = ~y_N.isnan() & ~x_NP.isnan().any(-1)
     x_NP, y_N, w_N = x_NP[present_N], y_N[present_N], w_N[present_N]
     weighted_NP = w_N[:, None] * x_NP
     return NormalEquations(weighted_NP.T @ x_NP, weighted_NP.T @ y_N, (w_N * y_N) @ y_N)
 
 
-def _design(model: MTP, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Rows of every basis function and species (N, P), and those of the repulsion (N), float64."""
+def basis_rows(model: MTP, batch: Batch) -> Tensor:
+    """Energy per atom, forces and stress of every basis function: (S + 3 A + 6 S, B), float64."""
     r_E3 = batch.edge_vectors().to(model.dtype).requires_grad_()
     with torch.enable_grad():
         basis_AB = model.site_basis(batch, r_E3)
-        columns = [_rows(batch, r_E3, basis_AB[:, b]) for b in range(basis_AB.shape[1])]
-        wall_N = _rows(batch, r_E3, model.site_repulsion(batch, r_E3))
+        return torch.stack([_rows(batch, r_E3, basis_A) for basis_A in basis_AB.unbind(1)], -1)
+
+
+def _species_rows(model: MTP, batch: Batch) -> Tensor:
+    """Rows of the E0 of every species: (S + 3 A + 6 S, C), float64."""
     one_hot_AC = torch.nn.functional.one_hot(model.species_A(batch), len(model.species)).double()
-    columns += [_rows(batch, r_E3, one_hot_A) for one_hot_A in one_hot_AC.T]
-    return torch.stack(columns, -1), wall_N
+    fraction_SC = sum_by(batch.structure_A, one_hot_AC, batch.n_structures) / batch.atoms_S[:, None]
+    n_others = 3 * batch.n_atoms + 6 * batch.n_structures
+    return torch.cat([fraction_SC, fraction_SC.new_zeros(n_others, len(model.species))])
+
+
+def _wall(model: MTP, batch: Batch) -> Tensor:
+    """Rows of the repulsion of the cores: (S + 3 A + 6 S), float64."""
+    r_E3 = batch.edge_vectors().to(model.dtype).requires_grad_()
+    with torch.enable_grad():
+        return _rows(batch, r_E3, model.site_repulsion(batch, r_E3))
 
 
 def _rows(batch: Batch, r_E3: Tensor, energies_A: Tensor) -> Tensor:
