@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
+
 from lightpfp_ray.journal import records
 
 TITLES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}

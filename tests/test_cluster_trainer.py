@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from lightpfp_ray.journal import records
 
 from lightpfp_ray.cluster.dataset import prepare
 from lightpfp_ray.cluster.session import Resources
 from lightpfp_ray.cluster.trainer import Job, fit
 from lightpfp_ray.errors import UserError
+from lightpfp_ray.journal import records
 from lightpfp_ray.mtp.levels import Levels
 from lightpfp_ray.mtp.model import RadialShape
 from lightpfp_ray.potential import load

@@ -81,16 +81,6 @@ class NeuralReadout(nn.Module):
         """
         return self.moment_coeffs, [(layer.weight, layer.bias) for layer in self.layers]
 
-    def on_raw_basis(self) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
-        """xi (B) of the linear path, and (weight, bias) of every layer; the first acts on B, the
-        last has no bias and gives V - E0.
-        """
-        first, *others = (m for m in self.layers if isinstance(m, nn.Linear))
-        weight = first.weight / self.scale_B
-        bias = None if first.bias is None else first.bias - weight @ self.mean_B
-        layers = [(weight, bias), *((layer.weight, layer.bias) for layer in others)]
-        return torch.zeros_like(self.mean_B), layers
-
 
 class MTP(nn.Module):
     """A moment tensor potential for given species.
