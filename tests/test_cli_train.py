@@ -1,0 +1,168 @@
+"""One command from files to a potential: what it leaves, how it goes on, what it refuses."""
+
+import json
+
+import mlflow
+import numpy as np
+import pytest
+from ase.build import bulk
+from ase.io import read
+
+from lightpfp_ray import load
+from lightpfp_ray.cli import main
+from lightpfp_ray.journal import records
+
+from .data_samples import labelled, metals, written
+
+CONTROL = {
+    "common_config": {"total_epoch": 8, "batch_size": 8},
+    "mtp_config": {"rc": 4.0, "levmax": 6, "n_q": 5},
+}
+EPOCHS = {"stage_1": 2, "stage_2": 4, "calibration": 2}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "control.json").write_text(json.dumps(CONTROL))
+    written(folder / "train.extxyz", metals(12))
+    written(folder / "test.extxyz", metals(4, seed=1))
+    return folder
+
+
+def arguments(folder, name, *more):
+    data = ["--data", folder / "train.extxyz", "--test-data", folder / "test.extxyz"]
+    asked = ["train", folder / "control.json", *data, "--output", folder / name, *more]
+    return [str(argument) for argument in asked]
+
+
+@pytest.fixture(scope="module")
+def run(ray_cluster, folder):
+    """The output folder of a run on two workers."""
+    main(arguments(folder, "run", "--workers", "2"))
+    return folder / "run"
+
+
+def test_a_run_leaves_a_potential_that_predicts_what_its_metrics_say(run, folder):
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert {split: metrics[split]["structures"] for split in metrics} == {"train": 12, "test": 4}
+    images = read(folder / "test.extxyz", ":")
+    errors = []
+    for atoms in images:
+        reference = atoms.get_forces()
+        atoms.calc = load(run).calculator()
+        errors.append((atoms.get_forces() - reference).ravel())
+    expected = np.sqrt(np.mean(np.concatenate(errors) ** 2))
+    assert metrics["test"]["forces_rmse"] == pytest.approx(expected, rel=1e-9)
+    assert json.loads((run / "control.json").read_text())["mtp_config"]["levmax"] == 6
+    assert (run / "parity.png").stat().st_size > 1000
+
+
+def test_mlflow_holds_the_losses_of_every_stage_at_every_epoch(run, folder):
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    mlflow.set_tracking_uri(uri)
+    found = mlflow.search_runs(
+        experiment_names=["lightpfp_ray"], filter_string="run_name = 'run'", output_format="list"
+    )
+    assert [r.info.status for r in found] == ["FINISHED"]
+    client, run_id = mlflow.MlflowClient(uri), found[0].info.run_id
+    expected = {r["step"]: r for r in records(run / "journal.jsonl") if r["type"] == "epoch"}
+    for stage, n in EPOCHS.items():
+        for split in ("train", "test"):
+            for name in ("loss", "energy_loss", "forces_mae", "stress_rmse"):
+                history = client.get_metric_history(run_id, f"{stage}/{split}/{name}")
+                assert len(history) == n
+                assert all(p.value == expected[p.step][split][name] for p in history)
+    for label in ("energy", "forces", "stress"):
+        assert found[0].data.metrics[f"calibration/{label}_coeff"] > 0
+
+
+def test_a_finished_run_is_told_again_and_evaluate_agrees(run, folder, capsys):
+    main(arguments(folder, "run", "--workers", "2"))
+    assert "energy (meV/atom)" in capsys.readouterr().out
+    main(["evaluate", str(run), "--data", str(folder / "test.extxyz"), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    expected = json.loads((run / "metrics.json").read_text())["test"]
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_potential_is_trained_further(run, folder, capsys):
+    further = ["--set", f"common_config.reload_model={run}", "--set", "common_config.total_epoch=3"]
+    main(arguments(folder, "further", *further))
+    first = records(folder / "further" / "journal.jsonl")[1]
+    last = records(run / "journal.jsonl")[-1]
+    assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
+
+
+def refused(capsys, *asked):
+    """The line that a command ends with."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in asked])
+    assert stop.value.code not in (0, None)
+    said = capsys.readouterr().err.strip()
+    assert said.startswith("error: ")
+    assert "Traceback" not in said
+    return said
+
+
+def nan_labels():
+    return [*metals(3), labelled(bulk("Cu"), energy=np.nan)]
+
+
+def unknown_element():
+    atoms = bulk("Cu")
+    atoms.numbers[:] = 0
+    return [*metals(3), labelled(atoms, energy=1.0)]
+
+
+@pytest.mark.parametrize(
+    ("images", "more", "said"),
+    [
+        (nan_labels, [], "bad.extxyz#3: NaN or infinite label"),
+        (unknown_element, [], "bad.extxyz#3: unknown element"),
+        (lambda: metals(3), ["--set", "common_config.max_energy=-1e9"], "no structure left"),
+        (lambda: metals(3), ["--workers", "5"], "--workers 5 with 1 CPU each found a cluster of 4"),
+        (lambda: metals(3), ["--set", "multistage_config.lr_list=[0.1]"], "lr_list"),
+        (lambda: metals(3), ["--set", "common_config.total_epoch=-5"], "total_epoch"),
+        (lambda: metals(3), ["--set", "mtp_config.levmx=8"], "did you mean levmax?"),
+        (lambda: metals(3), ["--set", "mtp_config.n_q=many"], "n_q"),
+        (
+            lambda: metals(3),
+            ["--set", "mtp_config.pretrained_model=ALL_ELEMENTS_SMALL_6"],
+            "the weights of ALL_ELEMENTS_SMALL_6 are not part of this version",
+        ),
+        (lambda: metals(3), ["--tracking-uri", "ftp://somewhere"], "--tracking-uri"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
+    ray_cluster, tmp_path, capsys, images, more, said
+):
+    (tmp_path / "control.json").write_text(json.dumps(CONTROL))
+    data = written(tmp_path / "bad.extxyz", images())
+    line = refused(
+        capsys,
+        *("train", tmp_path / "control.json", "--data", data, "--output", tmp_path / "run", *more),
+    )
+    assert said in line
+    assert "\n" not in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_that_is_not_there_or_cannot_be_read_is_named(ray_cluster, tmp_path, capsys):
+    (tmp_path / "control.json").write_text("{}")
+    (tmp_path / "damaged.extxyz").write_text("2\nLattice=nonsense\nCu 0 0\n")
+    begin = ("train", tmp_path / "control.json", "--output", tmp_path / "run", "--data")
+    assert "no such file" in refused(capsys, *begin, tmp_path / "absent.extxyz")
+    assert "damaged.extxyz" in refused(capsys, *begin, tmp_path / "damaged.extxyz")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_folder_of_another_run_is_left_alone(run, folder, capsys):
+    before = (run / "control.json").read_bytes()
+    line = refused(capsys, *arguments(folder, "run", "--set", "mtp_config.levmax=4"))
+    assert "mtp_config.levmax was 6, is 4" in line
+    assert (run / "control.json").read_bytes() == before
+    other = folder / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("years of work")
+    assert "not a training's" in refused(capsys, *arguments(folder, "other"))
