@@ -10,9 +10,10 @@ import torch
 
 from .batch import Batch
 from .data.collate import batch_from_structures
-from .data.filter import skip_reason
+from .data.filter import NO_LABEL, skip_reason
 from .data.keys import KNOWN_NAMES, Keys
 from .data.read import expand_paths, read_structures
+from .data.structure import Structure
 from .errors import UserError
 from .mtp.model import MTP
 from .training.loss import LABELS, figures, sums
@@ -81,25 +82,33 @@ def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
     return np.concatenate(reference), np.concatenate(prediction)
 
 
-def batches_of_files(
-    arguments: Sequence[str], model: MTP, keys: Keys = KNOWN_NAMES
-) -> Iterator[Batch]:
-    """All structures of files, folders and globs. Raises UserError for one that cannot be
-    evaluated.
+def structures_of_files(
+    arguments: Sequence[str], model: MTP, keys: Keys = KNOWN_NAMES, labelled: bool = True
+) -> Iterator[list[Structure]]:
+    """All structures of files, folders and globs, BLOCK at a time. Raises UserError for one that
+    cannot be evaluated, or has no label where one is needed.
     """
     block = []
     for path in expand_paths(arguments):
         for structure in read_structures(path, keys):
-            _refuse(structure, model)
+            _refuse(structure, model, labelled)
             block.append(structure)
             if len(block) == BLOCK:
-                yield batch_from_structures(block, model.cutoff)
+                yield block
                 block = []
     if block:
+        yield block
+
+
+def batches_of_files(
+    arguments: Sequence[str], model: MTP, keys: Keys = KNOWN_NAMES, labelled: bool = True
+) -> Iterator[Batch]:
+    """The same in batches."""
+    for block in structures_of_files(arguments, model, keys, labelled):
         yield batch_from_structures(block, model.cutoff)
 
 
-def _refuse(structure, model: MTP) -> None:
+def _refuse(structure: Structure, model: MTP, labelled: bool) -> None:
     unknown = sorted(set(structure.numbers.tolist()) - set(model.species))
     if unknown:
         raise UserError(
@@ -107,7 +116,7 @@ def _refuse(structure, model: MTP) -> None:
             f"{list(model.species)}: leave the structure out, or train on these elements"
         )
     reason = skip_reason(structure, float("inf"), float("inf"))
-    if reason:
+    if reason and (labelled or reason != NO_LABEL):
         raise UserError(f"{structure.source}: {reason}: correct the file, or leave it out")
 
 

@@ -2,14 +2,18 @@
 lies outside has more.
 """
 
+import json
+
 import numpy as np
 import pytest
 import torch
-from ase.io import read
+from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
+from click.testing import CliRunner
 
 from lightpfp_ray import Potential, load
 from lightpfp_ray.calculator import MTPCalculator
+from lightpfp_ray.cli import commands
 from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.errors import UserError
@@ -78,7 +82,8 @@ def batch_of(*frames):
     return batch_from_structures([structure_of(atoms) for atoms in frames], CUTOFF)
 
 
-TRAINING = [batch_of(*(moved(ALLOY, 0.1, 4 * k + i) for i in range(4))) for k in range(6)]
+FRAMES = [moved(ALLOY, 0.1, seed) for seed in range(12)]
+TRAINING = [batch_of(*FRAMES[:5]), batch_of(*FRAMES[5:])]
 
 
 @pytest.mark.parametrize("widths", [(), (8, 8)], ids=["linear", "neural"])
@@ -222,3 +227,32 @@ def test_dynamics_saves_frames_and_stops_beyond_the_grade(graded, tmp_path):
     assert frames[-1].info["grade"] == pytest.approx(watch.largest, rel=1e-6)
     assert frames[-1].arrays["grades"].max() == pytest.approx(watch.largest, rel=1e-6)
     assert frames[-1].calc is None
+
+
+def run(*arguments):
+    return CliRunner().invoke(commands, ["grade", *map(str, arguments)])
+
+
+def test_the_command_computes_keeps_and_shows_grades(tmp_path):
+    write(tmp_path / "train.extxyz", FRAMES)
+    close = ALLOY.copy()
+    close.set_distance(0, 1, 1.6, fix=0)
+    write(tmp_path / "new.extxyz", [FRAMES[3], close])
+    Potential(potential(), {}).save(tmp_path / "run" / "potential")
+    missing = run(tmp_path / "run", "--data", tmp_path / "new.extxyz")
+    assert isinstance(missing.exception, UserError)
+    assert "--training-data" in str(missing.exception)
+    done = run(
+        tmp_path / "run",
+        "--data",
+        tmp_path / "new.extxyz",
+        "--training-data",
+        tmp_path / "train.extxyz",
+    )
+    assert "above 10: 1 structures" in done.output
+    again = run(tmp_path / "run", "--data", tmp_path / "new.extxyz", "--json")
+    known, far = json.loads(again.output)
+    assert known["grade"] <= LARGEST
+    assert far["grade"] > 10
+    assert far["atom"] in (0, 1)
+    assert far["source"].endswith("new.extxyz#1")
