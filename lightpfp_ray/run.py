@@ -67,12 +67,12 @@ def run(control: ControlFile, request: Request) -> None:
     for note in control.notes:
         click.echo(f"note: {note}")
     refuse_zoo(control)
-    _uri(request, OutputFolder(request.output))
+    uri_of(request, OutputFolder(request.output))
     expand_paths([*request.data, *request.test_data])
     output = OutputFolder(request.output.resolve())
     if not request.fresh:
         output.refuse_another_run(control.resolved())
-    start = _start(control, request, output)
+    start = start_of(control, request, output)
     with ray_session(request.address, request.verbose) as local:
         asked = resources(
             request.workers,
@@ -83,15 +83,15 @@ def run(control: ControlFile, request: Request) -> None:
         )
         from .cluster.storage import refuse_unshared
 
-        for folder in (output.path, _cache(request, output)):
+        for folder in (output.path, cache_of(request, output)):
             refuse_unshared(folder)
-        manifest = _prepared(control, request, output)
+        manifest = prepared(control, request, output)
         sets = opened_sets(manifest)
         if not request.fresh:
             output.refuse_other_data(manifest.as_dict())
         for line in label_notes(control.stages, sets):
             click.echo(f"note: {line}")
-        job = _job(control, manifest, sets["train"], output, start)
+        job = job_of(control, manifest, sets["train"], output, start)
         if request.fresh:
             output.remove_run()
         output.begin(control.resolved(), manifest.as_dict())
@@ -100,25 +100,25 @@ def run(control: ControlFile, request: Request) -> None:
     _tell(output)
 
 
-def _start(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
+def start_of(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
     """The folder of the potential that reload_model names."""
     reference = control.common_config.reload_model
     if not reference:
         return None
     if Path(reference).exists():
         return Path(reference).resolve()
-    return tracking.fetch_potential(reference, _uri(request, output), _cache(request, output))
+    return tracking.fetch_potential(reference, uri_of(request, output), cache_of(request, output))
 
 
-def _cache(request: Request, output: OutputFolder) -> Path:
+def cache_of(request: Request, output: OutputFolder) -> Path:
     return request.cache or output.path.parent / ".lightpfp_cache"
 
 
-def _uri(request: Request, output: OutputFolder) -> str:
+def uri_of(request: Request, output: OutputFolder) -> str:
     return tracking.checked_uri(request.tracking_uri or tracking.default_uri(output.path))
 
 
-def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
+def prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
     from .cluster.dataset import prepare
 
     ours = control.lightpfp_ray
@@ -130,7 +130,7 @@ def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> M
         max_forces=control.common_config.max_forces,
         seed=ours.seed,
         test_fraction=ours.test_fraction,
-        cache_root=_cache(request, output),
+        cache_root=cache_of(request, output),
         limits=Limits(ours.max_volume_per_atom, ours.min_distance, ours.max_stress),
         keys=Keys.of(request.key),
     )
@@ -141,7 +141,7 @@ def _prepared(control: ControlFile, request: Request, output: OutputFolder) -> M
     return manifest
 
 
-def _job(
+def job_of(
     control: ControlFile,
     manifest: Manifest,
     train: StructureSet,
@@ -174,7 +174,7 @@ def _job(
         start=start,
         dtype=ours.precision,
         origin={
-            "lightpfp_ray": _own_version(),
+            "lightpfp_ray": own_version(),
             "control": control.resolved(),
             "data": manifest.fingerprint,
             "structures": dict(manifest.kept),
@@ -182,7 +182,7 @@ def _job(
     )
 
 
-def _own_version() -> str:
+def own_version() -> str:
     try:
         return version("lightpfp_ray")
     except PackageNotFoundError:
@@ -209,7 +209,8 @@ def _train(
         with Progress(output.journal, total):
             fit(job, asked, output.path / ".ray")
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
-        _results(output, sets)
+        draw_pictures(output, sets)
+        write_metrics(output, sets)
 
 
 def _recorded(
@@ -220,28 +221,31 @@ def _recorded(
         "data": manifest.fingerprint,
         "control": control.fingerprint(),
         "workers": str(request.workers),
-        "lightpfp_ray": _own_version(),
+        "lightpfp_ray": own_version(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("torch", "ray", "mlflow")},
     }
     recording = tracking.Recording(
-        _uri(request, output), request.experiment, request.run_name or output.path.name, tags
+        uri_of(request, output), request.experiment, request.run_name or output.path.name, tags
     )
     return tracking.Recorder(recording, output, FLUSH_TIMEOUT_S)
 
 
-def _results(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
-    """Metrics of the finished potential, and the pictures; metrics.json is written last."""
+def draw_pictures(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
+    """Parity of predictions and labels, and losses over epochs."""
     from .plots import loss_plot, parity_plot
     from .potential import load
 
-    journal = list(records(output.journal))
-    end = journal[-1]
-    metrics = {split: errors_of(end[split], len(sets[split])) for split in sets}
     model = load(output.potential).model
     pairs = {s: evaluate(model, sample_batches(sets[s], PARITY_SAMPLE)).pairs for s in sets}
     parity_plot(pairs, output.parity)
-    loss_plot(journal, output.losses)
+    loss_plot(records(output.journal), output.losses)
+
+
+def write_metrics(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
+    """Errors of the finished potential; the last file of a training, by which it is finished."""
+    end = next(r for r in reversed(records(output.journal)) if r["type"] == "end")
+    metrics = {split: errors_of(end[split], len(sets[split])) for split in sets}
     write_atomically(output.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from ..journal import Journal
 from ..mtp.levels import Levels, make_basis
 from ..mtp.model import MTP, RadialShape
 from ..potential import Potential, load_for
+from ..training import loop
 from ..training.context import Structures, WorkerContext
 from ..training.loop import Loop, Plan
 from ..training.start import new_model
@@ -135,18 +137,21 @@ def _work(config: dict[str, Any]) -> None:
     """What each worker runs. A folder that cannot be written is the user's to mend."""
     job: Job = config["job"]
     try:
-        _train(job)
+        sets = {split: StructureSet.open(job.cache, split) for split in SPLITS}
+        train(job, sets, RayContext.current(), Journal(job.journal))
     except OSError as error:
         if error.errno not in FULL_OR_FORBIDDEN:
             raise
         raise unwritable(job.journal.parent, error) from None
 
 
-def _train(job: Job) -> None:
-    context = RayContext.current()
-    sets = {split: StructureSet.open(job.cache, split) for split in SPLITS}
+def train(
+    job: Job, sets: Mapping[str, Structures], context: WorkerContext, journal: loop.Journal
+) -> None:
+    """A worker's training from the first parameters to the potential on disk, whoever launched
+    it.
+    """
     model = _first_model(job, sets["train"], context)
-    journal = Journal(job.journal)
     model = Loop(job.plan, model, sets, context, journal).run()
     if context.rank == 0:
         Potential(model, job.origin).save(job.potential)
