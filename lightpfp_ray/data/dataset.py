@@ -79,22 +79,22 @@ class StructureSet:
         """The structures of some indices (B,), in that order; none is a valid batch."""
         chosen = torch.as_tensor(np.asarray(indices, dtype=np.int64))
         atoms = self.atoms_S[chosen]
-        structure = torch.repeat_interleave(torch.arange(len(chosen)), atoms)
+        structure = torch.repeat_interleave(atoms)
         skipped = self.first_atom_S[chosen] - (torch.cumsum(atoms, 0) - atoms)
-        atom = torch.arange(len(structure)) + skipped[structure]
+        atom = torch.arange(len(structure)) + skipped.index_select(0, structure)
         return Batch(
-            numbers_A=self.numbers_A[atom].long(),
+            numbers_A=self.numbers_A.index_select(0, atom).long(),
             structure_A=structure,
-            positions_A3=self.positions_A3[atom],
+            positions_A3=self.positions_A3.index_select(0, atom),
             cell_S33=self.cell_S33[chosen],
             volume_S=self.volume_S[chosen],
             weight_S=self.weight_S[chosen],
-            first_edge_A=self.first_edge_A[atom],
-            n_edges_A=self.n_edges_A[atom],
+            first_edge_A=self.first_edge_A.index_select(0, atom),
+            n_edges_A=self.n_edges_A.index_select(0, atom),
             neighbors_N=self.neighbors_E,
             shifts_N3=self.shifts_E3,
             energy_S=self.energy_S[chosen],
-            forces_A3=self.forces_A3[atom],
+            forces_A3=self.forces_A3.index_select(0, atom),
             stress_S6=self.stress_S6[chosen],
         )
 
@@ -104,20 +104,24 @@ def _of(mapped: flat.Flat) -> StructureSet:
     arrays = {name: _tensor(values) for name, values in mapped.arrays.items()}
 
     def column(name: str) -> np.ndarray:
-        return structures[name].to_numpy()
+        return flat.values_of(structures[name])
 
-    has_stress = structures["stress"].is_valid().to_numpy()
+    has_energy, has_stress = (
+        flat.values_of(structures[name].is_valid()) for name in ("energy", "stress")
+    )
+    energy = np.full(len(structures), np.nan)
+    energy[has_energy] = column("energy")
     stress = np.full((len(structures), 6), np.nan)
-    stress[has_stress] = flat.values_of(structures["stress"]).reshape(-1, 6)
+    stress[has_stress] = column("stress").reshape(-1, 6)
     group = structures["group"].combine_chunks()
     counts = Counts(
         n_atoms=column("n_atoms").astype(np.int64),
         n_edges=column("n_edges"),
-        has_energy=structures["energy"].is_valid().to_numpy(),
+        has_energy=has_energy,
         has_forces=column("has_forces"),
         has_stress=has_stress,
         weight=column("weight"),
-        group=group.indices.to_numpy(),
+        group=np.from_dlpack(group.indices),
         group_names=tuple(group.dictionary.to_pylist()),
     )
     shortest = pc.min(structures["min_distance"]).as_py()
@@ -131,9 +135,9 @@ def _of(mapped: flat.Flat) -> StructureSet:
         shifts_E3=arrays["shifts"],
         first_atom_S=_tensor(column("first_atom")),
         atoms_S=_tensor(counts.n_atoms),
-        cell_S33=_tensor(flat.values_of(structures["cell"]).reshape(-1, 3, 3)),
+        cell_S33=_tensor(column("cell").reshape(-1, 3, 3)),
         volume_S=_tensor(column("volume")),
-        energy_S=_tensor(column("energy")),
+        energy_S=_tensor(energy),
         stress_S6=_tensor(stress),
         weight_S=_tensor(counts.weight),
         counts=counts,

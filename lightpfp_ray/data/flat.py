@@ -147,7 +147,7 @@ class _ArrayFile:
 
 def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
     """What each structure is and has: the columns of atoms and edges by their lengths alone."""
-    n_atoms = table["n_atoms"].to_numpy().astype(np.int64)
+    n_atoms = values_of(table["n_atoms"]).astype(np.int64)
     cell = values_of(table["cell"]).reshape(-1, 3, 3)
     periodic = values_of(table["pbc"]).reshape(-1, 3).all(1)
     added = {
@@ -162,7 +162,7 @@ def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
 
 def _arrays_of(table: pa.Table, first_edge: int) -> dict[str, np.ndarray]:
     n_edges = values_of(table["edges_of_atom"])
-    has_forces = np.repeat(table["forces"].is_valid().to_numpy(), table["n_atoms"].to_numpy())
+    has_forces = np.repeat(values_of(table["forces"].is_valid()), values_of(table["n_atoms"]))
     forces = np.full((len(n_edges), 3), np.nan)
     forces[has_forces] = values_of(table["forces"]).reshape(-1, 3)
     return {
@@ -177,8 +177,13 @@ def _arrays_of(table: pa.Table, first_edge: int) -> dict[str, np.ndarray]:
 
 
 def values_of(column: pa.ChunkedArray) -> np.ndarray:
-    """All values of a column, one after the other, lists undone, absent ones left out."""
+    """All values of a column, one after the other, lists undone, absent ones left out; read-only.
+
+    By DLPack, which knows no bits: Arrow's own way to numpy would import pandas, half a second.
+    """
     values = column.combine_chunks()
     while pa.types.is_nested(values.type):
         values = values.flatten()
-    return values.drop_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_boolean(values.type):
+        return np.from_dlpack(values.cast(pa.uint8())).view(bool)
+    return np.from_dlpack(values.drop_null())
