@@ -28,8 +28,8 @@ import psutil
 import pyarrow as pa
 import torch
 from ase.build import bulk
-from lightpfp_ray.config_stages import Stage
 
+from lightpfp_ray.config.stages import Stage
 from lightpfp_ray.data import flat
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.data.neighbors import edge_lengths, edges
