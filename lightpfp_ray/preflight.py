@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ase.data import chemical_symbols
 
 from .data.dataset import StructureSet
-from .data.filter import BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT
+from .data.filter import BAD_LABEL, BAD_POSITION, BAD_WEIGHT, UNKNOWN_ELEMENT
 from .data.schema import LABELS, SPLITS
 from .errors import UserError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .config import ControlFile, Stage
     from .data.manifest import Manifest
 
-BAD = (BAD_LABEL, BAD_POSITION, UNKNOWN_ELEMENT)
+BAD = (BAD_LABEL, BAD_WEIGHT, BAD_POSITION, UNKNOWN_ELEMENT)
 """Reasons to skip a structure that are more likely a mistake than a choice."""
 
 
