@@ -122,7 +122,7 @@ def test_few_structures_leave_neither_side_empty_and_one_is_for_training(tmp_pat
 def test_refusals_are_one_line_and_leave_nothing_behind(tmp_path):
     bad = tmp_path / "OUTCAR"
     bad.write_text("rubbish\n" * 5)
-    with pytest.raises(UserError, match="OUTCAR cannot be read") as caught:
+    with pytest.raises(UserError, match="OUTCAR holds no structure") as caught:
         made(tmp_path, [bad, written(tmp_path / "a.extxyz", metals(2))])
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match=r"no structure left of --data.*energy above max_energy"):
