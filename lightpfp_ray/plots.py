@@ -53,7 +53,7 @@ def _parity_panel(
                 "o",
                 ms=2.5 if len(reference) > 2000 else 4,
                 mew=0,
-                alpha=0.5,
+                alpha=0.7 if split == "test" else 0.5,
                 color=COLORS[label] if split == "test" else GREY,
                 label=_errors(split, label, reference, prediction),
                 zorder=3 if split == "test" else 2,
@@ -92,10 +92,11 @@ def loss_plot(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     upper.set_ylabel("loss of the stage")
     lower.set_ylabel("mean absolute error")
     lower.set_xlabel("epoch")
+    if lower.lines:
+        upper.legend(fontsize=8)
+        figure.legend(*lower.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     for axes in (upper, lower):
         _mark_stages(axes, epochs)
-        if axes.lines:
-            axes.legend(fontsize=8, ncols=2 if axes is lower else 1, loc="best")
     _name_stages(upper, epochs, records)
     _save(figure, path)
 

@@ -8,7 +8,7 @@ from lightpfp_ray.journal import Journal, records
 from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.plots import loss_plot, parity_plot
 from lightpfp_ray.potential import Potential
-from lightpfp_ray.tracking import default_uri
+from lightpfp_ray.tracking import Recording
 from lightpfp_ray.tracking.points import points
 from lightpfp_ray.tracking.store import connect
 
@@ -59,11 +59,11 @@ def in_journal(output):
     return curves((p.key, p.step, p.value) for r in records(output.journal) for p in points(r))
 
 
-def in_mlflow(output, uri=None, experiment="lightpfp_ray"):
-    """The same of the only run in the store."""
-    client = connect(uri or default_uri(output.path))
-    found = client.get_experiment_by_name(experiment)
-    (run,) = client.search_runs([found.experiment_id])
+def in_mlflow(output):
+    """The same in the run that the folder was recorded as."""
+    recording = Recording.load(output)
+    client = connect(recording.uri)
+    run = client.get_run(recording.run_id)
     histories = (client.get_metric_history(run.info.run_id, key) for key in run.data.metrics)
     return curves((m.key, m.step, m.value) for history in histories for m in history)
 
