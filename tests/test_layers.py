@@ -36,6 +36,16 @@ def test_a_room_imports_only_what_it_may(room):
     assert {(file, name) for file, name in found if name in FORBIDDEN[room]} == set()
 
 
+def test_only_the_record_knows_mlflow():
+    found = {f for f in PACKAGE.rglob("*.py") if "mlflow" in imported(f)}
+    assert {f.parent.name for f in found} == {"tracking"}
+
+
+def test_the_record_loads_mlflow_by_its_use():
+    code = "import sys, lightpfp_ray.tracking; sys.exit('mlflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_using_a_potential_loads_neither_ray_nor_mlflow():
     loaded = "any(m in sys.modules for m in ('ray', 'mlflow'))"
     code = f"import sys, lightpfp_ray.calculator; sys.exit({loaded})"
