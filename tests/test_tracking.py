@@ -208,7 +208,7 @@ def test_a_server_that_does_not_answer_fails_no_run_and_is_told_later(output, ki
 
 def test_track_says_in_a_line_that_a_server_is_down(output):
     _, uri = refusing_server()
-    with pytest.raises(UserError, match=f"MLflow at {uri} does not answer .*refused.*start it"):
+    with pytest.raises(UserError, match=f"MLflow at {uri}: .*refused: start it"):
         track(output.path, uri)
 
 
@@ -294,6 +294,12 @@ def test_a_database_file_is_named_by_its_absolute_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert checked_uri("sqlite:///mine.db") == f"sqlite:///{tmp_path / 'mine.db'}"
     assert checked_uri("http://host:5000") == "http://host:5000"
+
+
+def test_a_run_on_a_server_is_shown_by_its_page(output):
+    found = Recording("http://host:5000", "lightpfp_ray", "run", run_id="abc", experiment_id="7")
+    found.save(output)
+    assert where(output.path)[0].endswith("http://host:5000/#/experiments/7/runs/abc")
 
 
 def test_a_folder_that_is_no_run_is_not_tracked(tmp_path):

@@ -83,8 +83,8 @@ class Recorder:
                 if not told and not status:
                     told = True
                     click.echo(
-                        f"note: MLflow at {self.recording.uri} does not answer ({self.failure}): "
-                        "the training goes on, and MLflow is told later"
+                        f"note: MLflow at {self.recording.uri}: {self.failure}; the training goes "
+                        "on, and MLflow is told later"
                     )
             left = self.deadline - time.monotonic() if status else 0.0
             if status and (failed_before or left <= 0):
@@ -126,8 +126,8 @@ def track(folder: Path, uri: str | None = None) -> list[str]:
         raise
     except Exception as error:  # of MLflow, its store or the network
         raise UserError(
-            f"MLflow at {recording.uri} does not answer ({store.reason(error)}): start it, or name "
-            "another with --tracking-uri"
+            f"MLflow at {recording.uri}: {store.reason(error)}: start it, or name another with "
+            "--tracking-uri"
         ) from None
     lines = [f"{n} points sent", *where(output.path)]
     if not output.is_finished:
