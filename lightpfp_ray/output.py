@@ -54,6 +54,11 @@ class OutputFolder:
         return self.path / "losses.png"
 
     @property
+    def report(self) -> Path:
+        """One page that tells the whole run."""
+        return self.path / "report.html"
+
+    @property
     def is_finished(self) -> bool:
         """Metrics are what a run writes last."""
         return self.metrics.exists()
@@ -107,7 +112,8 @@ class OutputFolder:
         """Remove what an earlier run left, and nothing else."""
         for path in (self.checkpoints, self.potential):
             shutil.rmtree(path, ignore_errors=True)
-        for path in (self.metrics, self.journal, self.parity, self.losses, self.data, self.control):
+        written = (self.metrics, self.journal, self.parity, self.losses, self.report)
+        for path in (*written, self.data, self.control):
             path.unlink(missing_ok=True)
         for path in self.path.glob("tracking*.json"):
             path.unlink()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,7 +21,7 @@ GREY = "#9aa0a6"
 DPI = 110
 
 
-def parity_plot(pairs: Mapping[str, Pairs], path: Path) -> None:
+def parity_plot(pairs: Mapping[str, Pairs], path: Path | BinaryIO) -> None:
     """Prediction over reference for energy, forces and stress, one panel each, as a PNG.
 
     `pairs`: "train" and "test" -> label -> (reference, prediction) in eV/atom, eV/A, eV/A^3.
@@ -37,8 +37,8 @@ def _parity_panel(
 ) -> None:
     scale, unit = AXES[label]
     axes.set_title(label if label != "energy" else "energy per atom", fontsize=11)
-    axes.set_xlabel(f"reference ({_shown(unit)})")
-    axes.set_ylabel(f"prediction ({_shown(unit)})")
+    axes.set_xlabel(f"reference ({shown(unit)})")
+    axes.set_ylabel(f"prediction ({shown(unit)})")
     axes.set_box_aspect(1)
     values = np.concatenate([v for pair in pairs.values() for v in pair])
     if not len(values):
@@ -72,10 +72,10 @@ def _errors(split: str, label: str, reference: np.ndarray, prediction: np.ndarra
     scale, unit = SCALES[label]
     difference = scale * (prediction - reference)
     mae, rmse = np.abs(difference).mean(), np.sqrt((difference**2).mean())
-    return f"{split}: MAE {mae:.3g}, RMSE {rmse:.3g} {_shown(unit)} (n = {len(difference)})"
+    return f"{split}: MAE {mae:.3g}, RMSE {rmse:.3g} {shown(unit)} (n = {len(difference)})"
 
 
-def loss_plot(records: Iterable[Mapping[str, Any]], path: Path) -> None:
+def loss_plot(records: Iterable[Mapping[str, Any]], path: Path | BinaryIO) -> None:
     """Loss and mean absolute errors of training and test set over the epochs, as a PNG.
 
     `records`: a journal, see `journal.records`.
@@ -87,7 +87,7 @@ def loss_plot(records: Iterable[Mapping[str, Any]], path: Path) -> None:
     for split, style in (("train", "--"), ("test", "-")):
         _line(upper, epochs, split, "loss", style, "black" if split == "test" else GREY, split)
         for label, (scale, unit) in SCALES.items():
-            name = f"{label}, {split} ({_shown(unit)})"
+            name = f"{label}, {split} ({shown(unit)})"
             _line(lower, epochs, split, f"{label}_mae", style, COLORS[label], name, scale)
     upper.set_ylabel("loss of the stage")
     lower.set_ylabel("mean absolute error")
@@ -158,10 +158,11 @@ def _name_stages(
         axes.set_title(f"coefficients of calibration: {', '.join(parts)}", fontsize=9, pad=20)
 
 
-def _shown(unit: str) -> str:
+def shown(unit: str) -> str:
+    """A unit as people write it."""
     return unit.replace("A^3", "Å³").replace("/A", "/Å")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path | BinaryIO) -> None:
     figure.set_dpi(DPI)
     FigureCanvasAgg(figure).print_png(path, pil_kwargs={"optimize": True})
