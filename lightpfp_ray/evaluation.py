@@ -16,6 +16,7 @@ from .data.read import expand_paths, read_structures
 from .data.structure import Structure
 from .errors import UserError
 from .mtp.model import MTP
+from .training.context import Structures
 from .training.loss import LABELS, figures, sums
 
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
@@ -82,6 +83,18 @@ def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.
     return np.concatenate(reference), np.concatenate(prediction)
 
 
+@dataclass(frozen=True)
+class Blocks:
+    """Batches of BLOCK structures of a set, drawn anew each time they are asked for."""
+
+    structures: Structures
+
+    def __iter__(self) -> Iterator[Batch]:
+        n = len(self.structures)
+        for start in range(0, n, BLOCK):
+            yield self.structures.batch(np.arange(start, min(start + BLOCK, n)))
+
+
 def structures_of_files(
     arguments: Sequence[str], model: MTP, keys: Keys = KNOWN_NAMES, labelled: bool = True
 ) -> Iterator[list[Structure]]:
@@ -131,10 +144,3 @@ def table(metrics: Mapping[str, Mapping[str, float | int | None]]) -> list[str]:
         row = "".join(f"{'-':>11}" if v is None else f"{scale * v:11.3f}" for v in cells)
         lines.append(f"{label + ' (' + unit + ')':24}{row}")
     return lines
-
-
-def sample_batches(structures, most: int) -> Iterator[Batch]:
-    """At most `most` structures of a prepared set, evenly spread over it, in batches."""
-    chosen = np.unique(np.linspace(0, len(structures) - 1, min(most, len(structures))).astype(int))
-    for start in range(0, len(chosen), BLOCK):
-        yield structures.batch(chosen[start : start + BLOCK])

@@ -59,6 +59,11 @@ class OutputFolder:
         return self.path / "report.html"
 
     @property
+    def skipped(self) -> Path:
+        """Structures that were left out, by file and index, each with its reason."""
+        return self.path / "skipped.csv"
+
+    @property
     def is_finished(self) -> bool:
         """Metrics are what a run writes last."""
         return self.metrics.exists()
@@ -112,7 +117,14 @@ class OutputFolder:
         """Remove what an earlier run left, and nothing else."""
         for path in (self.checkpoints, self.potential):
             shutil.rmtree(path, ignore_errors=True)
-        written = (self.metrics, self.journal, self.parity, self.losses, self.report)
+        written = (
+            self.metrics,
+            self.journal,
+            self.parity,
+            self.losses,
+            self.report,
+            self.skipped,
+        )
         for path in (*written, self.data, self.control):
             path.unlink(missing_ok=True)
         for path in self.path.glob("tracking*.json"):

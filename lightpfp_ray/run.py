@@ -21,9 +21,7 @@ from .config import ControlFile
 from .data.filter import Limits
 from .data.keys import Keys
 from .data.read import expand_paths
-from .evaluation import errors_of, evaluate, sample_batches, table
-from .files import write_atomically
-from .journal import records
+from .evaluation import table
 from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
 from .progress import Progress
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
     from .cluster.trainer import Job
     from .data.dataset import StructureSet
     from .data.manifest import Manifest
-
-PARITY_SAMPLE = 1000
-"""Structures of each set in the parity plot."""
 
 FLUSH_TIMEOUT_S = 30
 """How long the end of a run waits for MLflow."""
@@ -199,6 +194,7 @@ def _train(
     sets: dict[str, StructureSet],
 ) -> None:
     from .cluster.trainer import fit
+    from .results import write_results
 
     total = sum(stage.epochs for stage in control.stages)
     click.echo(
@@ -209,8 +205,18 @@ def _train(
         with Progress(output.journal, total):
             fit(job, asked, output.path / ".ray")
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
-        draw_pictures(output, sets)
-        write_metrics(output, sets)
+        write_results(output, manifest, sets, _facts(asked))
+
+
+def _facts(asked: Resources) -> dict[str, str]:
+    """What the report tells of the machine and the program."""
+    from .mtp.engine import description
+
+    return {
+        "workers": f"{asked.workers} of {asked.each()}",
+        "engine": description(),
+        "lightpfp_ray": own_version(),
+    }
 
 
 def _recorded(
@@ -231,27 +237,13 @@ def _recorded(
     return tracking.Recorder(recording, output, FLUSH_TIMEOUT_S)
 
 
-def draw_pictures(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
-    """Parity of predictions and labels, and losses over epochs."""
-    from .plots import loss_plot, parity_plot
-    from .potential import load
-
-    model = load(output.potential).model
-    pairs = {s: evaluate(model, sample_batches(sets[s], PARITY_SAMPLE)).pairs for s in sets}
-    parity_plot(pairs, output.parity)
-    loss_plot(records(output.journal), output.losses)
-
-
-def write_metrics(output: OutputFolder, sets: dict[str, StructureSet]) -> None:
-    """Errors of the finished potential; the last file of a training, by which it is finished."""
-    end = next(r for r in reversed(records(output.journal)) if r["type"] == "end")
-    metrics = {split: errors_of(end[split], len(sets[split])) for split in sets}
-    write_atomically(output.metrics, (json.dumps(metrics, indent=2) + "\n").encode())
-
-
 def _tell(output: OutputFolder) -> None:
     metrics = json.loads(output.metrics.read_text())
+    check = metrics.pop("self_check", {})
     click.echo("\n" + "\n".join(table(metrics)) + "\n")
+    if check:
+        largest = max(value for found in check.values() for value in found.values())
+        click.echo(f"self-check: {', '.join(check)} agree with the potential within {largest:.1e}")
     click.echo(f"potential: {output.potential}")
-    click.echo(f"pictures:  {output.parity}, {output.losses}")
+    click.echo(f"report:    {output.report}")
     click.echo("\n".join(tracking.where(output.path)))

@@ -15,7 +15,7 @@ import torch
 from ase import Atoms
 
 from .batch import Batch, Prediction
-from .evaluation import evaluate
+from .evaluation import Blocks, evaluate
 from .mlip_format import read_mtp, write_mtp
 from .mtp.model import MTP
 from .potential import Potential, load
@@ -74,9 +74,7 @@ def _of_errors(
     model: MTP, held_out: Structures, loop_errors: Mapping[str, float | None]
 ) -> dict[str, float]:
     """Differences of the root mean square errors, found again over all structures."""
-    everything = np.arange(len(held_out))
-    blocks = np.array_split(everything, max(1, len(everything) // 32))
-    errors = evaluate(model, (held_out.batch(block) for block in blocks)).errors
+    errors = evaluate(model, Blocks(held_out)).errors
     return {
         label: abs(errors[f"{label}_rmse"] - loop_errors[f"{label}_rmse"])
         for label in ("energy", "forces")
