@@ -54,8 +54,9 @@ def main() -> None:
     options = arguments()
     folder = Path(tempfile.mkdtemp(prefix="epoch-", dir=options.folder))
     print(
-        f"{'atoms':>9}{'edges':>11}{'dtype':>9}{'workers':>8}{'us/atom':>9}{'epoch s':>9}"
-        f"{'engine':>8}{'draw us/atom':>13}{'open ms':>8}{'PSS GiB':>8}{EPOCHS:>6} epochs h"
+        f"{'atoms':>9}{'edges':>11}{'dtype':>9}{'workers':>8}{'us/atom':>9}{'CPU us':>8}"
+        f"{'epoch s':>9}{'engine':>8}{'draw us/atom':>13}{'open ms':>8}{'PSS GiB':>8}"
+        f"{EPOCHS:>6} epochs h"
     )
     try:
         for n_atoms in options.atoms:
@@ -130,14 +131,15 @@ class Clock:
 
 @dataclass
 class Moments:
-    """A journal that keeps when an epoch ended, and how long the engine had run until then."""
+    """A journal that keeps when an epoch ended: by the clock, of the processor, in the engine."""
 
     clock: Clock
-    epochs: list[tuple[float, float]] = field(default_factory=list)
+    epochs: list[np.ndarray] = field(default_factory=list)
 
     def append(self, record: dict) -> None:
         if record["type"] == "epoch":
-            self.epochs.append((time.perf_counter(), self.clock.seconds))
+            now = (time.perf_counter(), time.process_time(), self.clock.seconds)
+            self.epochs.append(np.array(now))
 
     def position(self) -> int:
         return 0
@@ -181,9 +183,8 @@ def work(cache: Path, dtype: str, rank: int, workers: int, port: int, results) -
     plan = Plan((STAGE,), BATCH, 0, "benchmark", cache / "checkpoints", 1e9)
     Loop(plan, model, sets, context, journal).run()
     if rank == 0:
-        (began, before), (ended, after) = journal.epochs
-        seconds = ended - began
-        results.put((seconds, (after - before) / seconds, draw(sets["train"]), opening))
+        first, second = journal.epochs
+        results.put((*(second - first), draw(sets["train"]), opening))
 
 
 def draw(structures: StructureSet) -> float:
@@ -231,12 +232,13 @@ def free_port() -> int:
 
 
 def row(train: StructureSet, dtype: str, workers: int, found: tuple[float, ...]) -> str:
-    seconds, share, drawing, opening, peak = found
+    seconds, cpu, engine, drawing, opening, peak = found
     n_atoms, n_edges = len(train.numbers_A), len(train.neighbors_E)
     return (
         f"{n_atoms:9d}{n_edges:11d}{dtype:>9}{workers:8d}{1e6 * seconds / n_atoms:9.2f}"
-        f"{seconds:9.2f}{share:8.1%}{1e6 * drawing:13.4f}{1e3 * opening:8.1f}"
-        f"{peak / 2**30:8.2f}{EPOCHS * seconds / 3600:15.2f}"
+        f"{1e6 * cpu * workers / n_atoms:8.2f}{seconds:9.2f}{engine / seconds:8.1%}"
+        f"{1e6 * drawing:13.4f}{1e3 * opening:8.1f}"
+        f"{peak / 2**30:8.2f}{EPOCHS * seconds / 3600:14.2f}"
     )
 
 

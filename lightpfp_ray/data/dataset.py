@@ -100,30 +100,16 @@ class StructureSet:
 
 
 def _of(mapped: flat.Flat) -> StructureSet:
-    structures = mapped.structures
+    structures, counts = mapped.structures, _counts(mapped.structures)
     arrays = {name: _tensor(values) for name, values in mapped.arrays.items()}
 
     def column(name: str) -> np.ndarray:
         return flat.values_of(structures[name])
 
-    has_energy, has_stress = (
-        flat.values_of(structures[name].is_valid()) for name in ("energy", "stress")
-    )
     energy = np.full(len(structures), np.nan)
-    energy[has_energy] = column("energy")
+    energy[counts.has_energy] = column("energy")
     stress = np.full((len(structures), 6), np.nan)
-    stress[has_stress] = column("stress").reshape(-1, 6)
-    group = structures["group"].combine_chunks()
-    counts = Counts(
-        n_atoms=column("n_atoms").astype(np.int64),
-        n_edges=column("n_edges"),
-        has_energy=has_energy,
-        has_forces=column("has_forces"),
-        has_stress=has_stress,
-        weight=column("weight"),
-        group=np.from_dlpack(group.indices),
-        group_names=tuple(group.dictionary.to_pylist()),
-    )
+    stress[counts.has_stress] = column("stress").reshape(-1, 6)
     shortest = pc.min(structures["min_distance"]).as_py()
     return StructureSet(
         numbers_A=arrays["numbers"],
@@ -144,6 +130,20 @@ def _of(mapped: flat.Flat) -> StructureSet:
         sources=structures["source"],
         numbers_present=mapped.elements,
         min_distance=shortest if shortest is not None and np.isfinite(shortest) else None,
+    )
+
+
+def _counts(structures: pa.Table) -> Counts:
+    group = structures["group"].combine_chunks()
+    return Counts(
+        n_atoms=flat.values_of(structures["n_atoms"]).astype(np.int64),
+        n_edges=flat.values_of(structures["n_edges"]),
+        has_energy=flat.values_of(structures["energy"].is_valid()),
+        has_forces=flat.values_of(structures["has_forces"]),
+        has_stress=flat.values_of(structures["stress"].is_valid()),
+        weight=flat.values_of(structures["weight"]),
+        group=np.from_dlpack(group.indices),
+        group_names=tuple(group.dictionary.to_pylist()),
     )
 
 

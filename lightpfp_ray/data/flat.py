@@ -37,10 +37,8 @@ OF_ATOMS = {
 }
 OF_EDGES = {
     "neighbors": ("<i4", ()),  # counted from the first atom of the structure
-    "shifts": (
-        "<i2",
-        (3,),
-    ),  # int8 would save 3 bytes of 10, and refuse positions far outside the cell
+    # int8 would save 3 bytes of 10, and refuse positions far outside the cell.
+    "shifts": ("<i2", (3,)),
 }
 """dtype and shape of a row."""
 
