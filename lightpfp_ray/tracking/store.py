@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from socket import gaierror
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -110,11 +109,12 @@ def _database_folder(uri: str) -> Path:
 
 
 def reason(error: BaseException) -> str:
-    """Why MLflow did not do what it was asked, in a short line."""
+    """Why MLflow did not do what it was asked, in a short line: below a failed request, what broke
+    the connection.
+    """
     chain = [error]
     while cause := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(cause)
-    network = [e for e in chain if isinstance(e, (ConnectionError, TimeoutError, gaierror))]
-    shown = network[-1] if network else error
+    shown = chain[-1] if any(isinstance(e, OSError) for e in chain) else error
     lines = str(shown).strip().splitlines() or [type(shown).__name__]
     return lines[0][:160]
