@@ -138,7 +138,8 @@ class Mirror:
             self.held.clear()
         if self.client.get_run(self.run_id).info.status != status:
             out = self.output
-            self._log_files(out.journal, out.metrics, out.parity, out.losses)
+            self._log_files(out.journal, out.metrics, out.skipped)
+            self._log_files(out.parity, out.losses, out.report)
             if status == "FINISHED":
                 log_potential(self.client, self.run_id, out.potential)
             self.client.set_terminated(self.run_id, status)
