@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import tracking
-from .cluster.session import Resources, ray_session, resources
+from .cluster.session import Resources, Session, ray_session, resources
 from .config import ControlFile
 from .data.filter import Limits
 from .data.keys import Keys
@@ -68,12 +68,12 @@ def run(control: ControlFile, request: Request) -> None:
     if not request.fresh:
         output.refuse_another_run(control.resolved())
     start = start_of(control, request, output)
-    with ray_session(request.address, request.verbose) as local:
+    with ray_session(request.address, request.verbose) as session:
         asked = resources(
             request.workers,
             request.cpus_per_worker,
             request.device,
-            local,
+            session.local,
             request.wait_for_nodes,
         )
         from .cluster.storage import refuse_unshared
@@ -91,7 +91,7 @@ def run(control: ControlFile, request: Request) -> None:
             output.remove_run()
         output.begin(control.resolved(), manifest.as_dict())
         if not output.is_finished:
-            _train(control, request, asked, job, output, manifest, sets)
+            _train(control, request, session, asked, job, output, manifest, sets)
     _tell(output)
 
 
@@ -187,6 +187,7 @@ def own_version() -> str:
 def _train(
     control: ControlFile,
     request: Request,
+    session: Session,
     asked: Resources,
     job: Job,
     output: OutputFolder,
@@ -203,7 +204,7 @@ def _train(
     )
     with _recorded(control, request, output, manifest):
         with Progress(output.journal, total):
-            fit(job, asked, output.path / ".ray")
+            fit(job, asked, session, output.path / ".ray")
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
         write_results(output, manifest, sets, _facts(asked))
 

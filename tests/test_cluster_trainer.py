@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightpfp_ray.cluster.dataset import prepare
-from lightpfp_ray.cluster.session import Resources
+from lightpfp_ray.cluster.session import Resources, Session
 from lightpfp_ray.cluster.trainer import Job, fit
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.journal import records
@@ -16,6 +16,7 @@ from .data_samples import metals, written
 from .training_samples import CUTOFF, Stage, parameters, plan
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+SESSION = Session("auto", verbose=False, borrowed=True)
 STAGES = (
     Stage("stage_1", 2, 0.1, 1e-5, 10.0, 1e-5),
     Stage("stage_2", 2, 0.01, 1.0, 0.1, 10.0),
@@ -62,7 +63,7 @@ def job_in(folder, cache, start=None):
 def trained(folder, cache, workers):
     """The potential of a run on real workers, and its journal."""
     job = job_in(folder, cache)
-    fit(job, Resources(workers, 1, "cpu"), folder / ".ray")
+    fit(job, Resources(workers, 1, "cpu"), SESSION, folder / ".ray")
     return load(job.potential).model, records(job.journal)
 
 
@@ -77,6 +78,6 @@ def test_two_workers_give_the_potential_of_one(cache, tmp_path):
 def test_a_mistake_that_a_worker_finds_is_one_line_and_not_tried_again(cache, tmp_path):
     job = job_in(tmp_path / "run", cache, start=tmp_path / "nothing")
     with pytest.raises(UserError, match="nothing: no potential here") as caught:
-        fit(job, Resources(1, 1, "cpu"), tmp_path / "run" / ".ray")
+        fit(job, Resources(1, 1, "cpu"), SESSION, tmp_path / "run" / ".ray")
     assert "\n" not in str(caught.value)
     assert not job.journal.exists()

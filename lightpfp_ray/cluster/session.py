@@ -56,35 +56,63 @@ class Resources:
         )
 
 
+@dataclass(frozen=True)
+class Session:
+    """A connection to Ray."""
+
+    address: str  # "local": a Ray that this process started
+    verbose: bool
+    borrowed: bool = False  # somebody else in this process connected, and ends it
+
+    @property
+    def local(self) -> bool:
+        return self.address == "local" and not self.borrowed
+
+    def connect(self) -> None:
+        """Raises UserError where a cluster does not answer."""
+        import ray
+
+        quiet = {
+            "log_to_driver": self.verbose,
+            "logging_level": logging.INFO if self.verbose else logging.ERROR,
+        }
+        if self.local:
+            for name, value in LOCAL_SETTINGS.items():
+                os.environ.setdefault(name, value)
+            ray.init(address="local", include_dashboard=False, **quiet)
+        elif not self.borrowed:
+            _join(self.address, quiet)
+
+    def renew(self) -> None:
+        """Leave, so that Ray ends all that this process began there, and connect again."""
+        self.leave()
+        self.connect()
+
+    def leave(self) -> None:
+        import ray
+
+        if not self.borrowed:
+            ray.shutdown()
+
+
 @contextmanager
-def ray_session(address: str | None, verbose: bool) -> Iterator[bool]:
-    """A Ray to work on, ended at the end. Gives whether it was started here.
+def ray_session(address: str | None, verbose: bool) -> Iterator[Session]:
+    """A Ray to work on, ended at the end.
 
     address: of a cluster; "local" for one of our own; None for the cluster that RAY_ADDRESS or this
     machine names, or else one of our own. Raises UserError where a cluster does not answer.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    local = address == "local" or (address is None and not _cluster_is_named())
     import ray
 
-    quiet = {
-        "log_to_driver": verbose,
-        "logging_level": logging.INFO if verbose else logging.ERROR,
-    }
-    if ray.is_initialized():
-        yield False
-        return
-    if local:
-        for name, value in LOCAL_SETTINGS.items():
-            os.environ.setdefault(name, value)
-        ray.init(address="local", include_dashboard=False, **quiet)
-    else:
-        _join(address or "auto", quiet)
+    chosen = address or ("auto" if _cluster_is_named() else "local")
+    session = Session(chosen, verbose, borrowed=ray.is_initialized())
+    session.connect()
     try:
-        yield local
+        yield session
     finally:
-        ray.shutdown()
+        session.leave()
 
 
 def _cluster_is_named() -> bool:

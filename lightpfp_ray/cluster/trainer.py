@@ -31,7 +31,7 @@ from ..training.context import Structures, WorkerContext
 from ..training.loop import Loop, Plan
 from ..training.start import new_model
 from .errors import unwrap
-from .session import Resources
+from .session import Resources, Session
 from .storage import FULL_OR_FORBIDDEN, unwritable
 
 RESTARTS = 10
@@ -88,13 +88,31 @@ class StopOnUserError(UserCallback):
                 raise found
 
 
-def fit(job: Job, resources: Resources, scratch: Path) -> None:
-    """Train, on a Ray that is initialised. `scratch` is a folder for Ray's own records, removed.
+def fit(job: Job, resources: Resources, session: Session, scratch: Path) -> None:
+    """Train on the Ray of a session. `scratch` is a folder for Ray's own records, removed.
 
-    Raises UserError for what the user can mend, with its one line.
+    Lost workers are replaced by Ray Train's controller. Where the controller itself is lost, a new
+    connection makes Ray end its workers, and a new controller goes on. Raises UserError for what
+    the user can mend, with its one line.
     """
-    storage = scratch / uuid.uuid4().hex
-    trainer = TorchTrainer(
+    for controllers_left in reversed(range(CONTROLLER_RESTARTS)):
+        storage = scratch / uuid.uuid4().hex
+        try:
+            _trainer(job, resources, storage).fit()
+            return
+        except ray.train.TrainingFailedError as error:
+            raise (unwrap(error) or UserError(_summary(error))) from None
+        except ray.exceptions.RayActorError as error:
+            if not controllers_left:
+                raise UserError(_summary(error)) from None
+            session.renew()
+        finally:
+            shutil.rmtree(storage, ignore_errors=True)
+
+
+def _trainer(job: Job, resources: Resources, storage: Path) -> TorchTrainer:
+    failures = FailureConfig(max_failures=RESTARTS, controller_failure_limit=CONTROLLER_RESTARTS)
+    return TorchTrainer(
         _work,
         train_loop_config={"job": job},
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
@@ -106,19 +124,11 @@ def fit(job: Job, resources: Resources, scratch: Path) -> None:
         run_config=RunConfig(
             name="train",
             storage_path=str(storage),
-            failure_config=FailureConfig(
-                max_failures=RESTARTS, controller_failure_limit=CONTROLLER_RESTARTS
-            ),
+            failure_config=failures,
             callbacks=[StopOnUserError()],
             logging_config=LoggingConfig("ERROR"),
         ),
     )
-    try:
-        trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        raise (unwrap(error) or UserError(_summary(error))) from None
-    finally:
-        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _summary(error: BaseException) -> str:
