@@ -27,7 +27,7 @@ class MTPCalculator(Calculator):
     """Evaluates an MTP.
 
     energy, free_energy (the same), energies, forces, and stress for structures periodic along three
-    vectors. On demand, in plain torch: `stresses` (virial of each atom by the volume of the cell;
+    vectors. On demand: `stresses` (virial of each atom by the volume of the cell;
     they add up to the stress), and with an active set `grades` (extrapolation grade of each atom)
     and `grade` (the largest of them). Warns once where two atoms are closer than `min_dist`, which
     a training sets 1 % below the shortest distance it saw.

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.build import bulk, fcc111
 from ase.calculators.calculator import PropertyNotImplementedError
@@ -21,6 +22,7 @@ from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.data.skin import MovingStructure
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp import sites
+from lightpfp_ray.mtp.engine import compiled
 
 from .test_laws import CUTOFF, potential
 
@@ -113,14 +115,27 @@ def test_the_structure_that_was_given_may_be_changed_afterwards():
     assert moving.searches == 2
 
 
-def test_stresses_of_the_atoms_add_up_to_the_stress(monkeypatch):
+def test_stresses_of_the_atoms_add_up_to_the_stress():
     atoms = ALLOY.copy()
     atoms.calc = MTPCalculator(potential())
-    whole = atoms.get_stresses()
-    np.testing.assert_allclose(whole.sum(0), atoms.get_stress(), atol=1e-13)
+    np.testing.assert_allclose(atoms.get_stresses().sum(0), atoms.get_stress(), atol=1e-13)
+
+
+@pytest.mark.skipif(compiled.native() is None, reason="the compiled engine is not built")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["double", "single"])
+@pytest.mark.parametrize("widths", [(), (8, 8)], ids=["linear", "neural"])
+def test_atoms_are_described_alike_by_both_engines(monkeypatch, widths, dtype):
+    model, frames = potential(widths).to(dtype), [ALLOY, SLAB, CLUSTER]
+    structures = [Structure(a.numbers, a.positions, a.cell.array, a.pbc) for a in frames]
+    batch = batch_from_structures(structures, CUTOFF + 0.5)
+    native = sites.basis_functions(model, batch), sites.virials(model, batch)
+    monkeypatch.setattr(compiled, "native", lambda: None)
     monkeypatch.setattr(sites, "BLOCK", 100)
-    atoms.calc.reset()
-    np.testing.assert_allclose(atoms.get_stresses(), whole, atol=1e-13)
+    exact = 1e-12 if dtype == torch.float64 else 1e-5
+    for one, other in zip(
+        native, (sites.basis_functions(model, batch), sites.virials(model, batch)), strict=True
+    ):
+        np.testing.assert_allclose(one, other, atol=exact * float(other.abs().max()))
 
 
 @pytest.mark.parametrize("widths", [(), (8, 8)], ids=["linear", "neural"])

@@ -2,8 +2,9 @@
 
     W_i = sum_j r_ij (x) g_ij,     g_ij = dV(n_i)/dr_ij,     sum_i W_i = stress * volume
 
-W_i is symmetric, because V(n_i) does not change under rotation. All is done in blocks of edges in
-plain torch, so that memory does not grow with the number of atoms.
+W_i is symmetric, because V(n_i) does not change under rotation. The compiled engine gives both;
+without it, it is plain torch in blocks of edges, so that memory does not grow with the number of
+atoms.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..units import VOIGT
+from .engine import compiled
 from .engine.torch_engine import sum_by
 from .model import MTP
 from .radial import core_repulsion
@@ -37,6 +39,8 @@ class Block:
 
 def basis_functions(model: MTP, batch: Batch) -> Tensor:
     """B_b of every atom: (A, B)."""
+    if _is_for_compiled(model, batch):
+        return compiled.basis_functions(model, batch).to(model.dtype)
     with torch.no_grad():
         parts = [_basis(model, block) for block in blocks(model, batch)]
     return torch.cat([model.radial_coeffs.new_zeros(0, len(model.basis.scalars)), *parts])
@@ -44,8 +48,15 @@ def basis_functions(model: MTP, batch: Batch) -> Tensor:
 
 def virials(model: MTP, batch: Batch) -> Tensor:
     """W of every atom, eV: (A, 6), Voigt; the sum over a structure is its stress times volume."""
+    if _is_for_compiled(model, batch):
+        return compiled.virials(model, batch)
     parts = [_virials(model, block) for block in blocks(model, batch)]
     return torch.cat([model.radial_coeffs.new_zeros(0, 6), *parts])
+
+
+def _is_for_compiled(model: MTP, batch: Batch) -> bool:
+    on_cpu = batch.positions_A3.device.type == "cpu" and model.dtype in compiled.DTYPES
+    return on_cpu and compiled.native() is not None
 
 
 def blocks(model: MTP, batch: Batch) -> Iterator[Block]:

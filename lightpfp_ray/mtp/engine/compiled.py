@@ -73,6 +73,21 @@ def basis_rows(model: MTP, batch: Batch) -> Tensor:
     return torch.cat([part.reshape(-1, n_basis) for part in rows])
 
 
+def basis_functions(model: MTP, batch: Batch) -> Tensor:
+    """B_b of every atom: (A, B), float64."""
+    call = _Call.of(model, batch)
+    basis_AB = torch.empty(batch.n_atoms, len(model.basis.scalars), dtype=torch.float64)
+    call.basis([p.double() for p in parameters_of(model)[:3]], basis_AB)
+    return basis_AB
+
+
+def virials(model: MTP, batch: Batch) -> Tensor:
+    """sum_j r_ij (x) g_ij of every atom, eV: (A, 6), Voigt, float64."""
+    virials_A6 = torch.empty(batch.n_atoms, 6, dtype=torch.float64)
+    _Call.of(model, batch).evaluate(parameters_of(model), virials_A6)
+    return virials_A6
+
+
 def parameters_of(model: MTP) -> list[Tensor]:
     """Radial coefficients, E0, xi, then weight and bias of each layer, then the last weights (H).
 
@@ -117,7 +132,7 @@ class _Call:
             batch.n_atoms,
         )
 
-    def evaluate(self, parameters: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def evaluate(self, parameters: Sequence[Tensor], *virials_A6: Tensor) -> tuple[Tensor, ...]:
         dtype = parameters[0].dtype
         outputs = (
             torch.empty(self.n_structures, dtype=torch.float64),
@@ -126,7 +141,8 @@ class _Call:
             torch.empty(self.n_structures, 6, dtype=torch.float64),
         )
         given = _plain(parameters)
-        self.program.evaluate(self.radial, given, self.batch, outputs, torch.get_num_threads())
+        wanted = (*outputs, *virials_A6)
+        self.program.evaluate(self.radial, given, self.batch, wanted, torch.get_num_threads())
         return outputs
 
     def gradient(self, parameters: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:
@@ -150,6 +166,10 @@ class _Call:
     def design(self, parameters: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
         given = _plain(parameters)
         self.program.design(self.radial, given, self.batch, rows, torch.get_num_threads())
+
+    def basis(self, parameters: Sequence[Tensor], basis_AB: Tensor) -> None:
+        given = _plain(parameters)
+        self.program.basis(self.radial, given, self.batch, basis_AB, torch.get_num_threads())
 
 
 def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:

@@ -112,7 +112,7 @@ class NativeProgram {
       throw std::invalid_argument("this processor does not run " + instruction_set);
   }
 
-  /// Outputs: energy_S, energies_A, forces_A3, stress_S6.
+  /// Outputs: energy_S, energies_A, forces_A3, stress_S6, and if there is a fifth, virials_A6.
   void evaluate(const Radial& radial, const std::vector<Any>& parameters, const BatchArrays& batch,
                 const std::vector<Any>& outputs, int n_threads) const {
     if (is_double(parameters))
@@ -148,6 +148,18 @@ class NativeProgram {
     lightpfp::design(*kernels_.kernels_64, given.potential, s, n_threads, energy, forces, stress);
   }
 
+  /// Output, float64: basis functions of every atom (A, B).
+  void basis(const Radial& radial, const std::vector<Any>& parameters, const BatchArrays& batch,
+             const Any& output, int n_threads) const {
+    const Parameters<double> given(layout_, radial, parameters);
+    const Input input(batch);
+    const Structures& s = input.structures();
+    const int64_t n_basis = given.potential.program.n_basis;
+    auto* basis_AB = checked<double>(output, "basis_AB", {s.n_atoms, n_basis});
+    const nb::gil_scoped_release released;
+    lightpfp::basis(*kernels_.kernels_64, given.potential, s, n_threads, basis_AB);
+  }
+
  private:
   static bool is_double(const std::vector<Any>& parameters) {
     return !parameters.empty() && parameters[0].dtype() == nb::dtype<double>();
@@ -163,7 +175,10 @@ class NativeProgram {
     const Outputs<T> out{checked<double>(outputs.at(0), "energy_S", {s.n_structures}),
                          checked<T>(outputs.at(1), "energies_A", {s.n_atoms}),
                          checked<T>(outputs.at(2), "forces_A3", {s.n_atoms, 3}),
-                         checked<double>(outputs.at(3), "stress_S6", {s.n_structures, 6})};
+                         checked<double>(outputs.at(3), "stress_S6", {s.n_structures, 6}),
+                         outputs.size() > 4
+                             ? checked<double>(outputs[4], "virials_A6", {s.n_atoms, 6})
+                             : nullptr};
     const nb::gil_scoped_release released;
     lightpfp::evaluate(kernels, given.potential, s, n_threads, out);
   }
@@ -230,5 +245,7 @@ NB_MODULE(_native, m) {
       .def("gradient", &NativeProgram::gradient, "radial"_a, "parameters"_a, "batch"_a,
            "adjoints"_a, "sums"_a, "n_threads"_a)
       .def("design", &NativeProgram::design, "radial"_a, "parameters"_a, "batch"_a, "outputs"_a,
+           "n_threads"_a)
+      .def("basis", &NativeProgram::basis, "radial"_a, "parameters"_a, "batch"_a, "output"_a,
            "n_threads"_a);
 }

@@ -1,7 +1,8 @@
 // The passes over a chunk of atoms, compiled once for each instruction set (LIGHTPFP_ISA).
 //
 // evaluate: forward, then reverse to g_ij = dV(n_i)/dr_ij. gradient: forward with tangents, then
-// reverse to the parameters. design: the derivatives of every basis function by every r_ij.
+// reverse to the parameters. design: the derivatives of every basis function by every r_ij. basis:
+// forward alone.
 // Nothing here allocates, throws or knows of threads.
 #include "moments.hpp"
 #include "products.hpp"
@@ -184,6 +185,26 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
   return repulsion;
 }
 
+/// M of a block of atoms.
+template <class T>
+void moments_of_block(const Potential<T>& p, const Structures& s, int64_t first, int present,
+                      Block<T>& block) {
+  const Program<T>& program = p.program;
+  clear_components(program, present, block.M);
+  for (int lane = 0; lane < present; ++lane) {
+    prepare(p, s, first + lane, lane, block);
+    clear<T>(block.sum_KL, program.n_components);
+    in_groups(block.edges[lane].n_packs, [&](auto together, int32_t pack) {
+      constexpr int V = decltype(together)::n;
+      const Head<T>* heads[V];
+      heads_of<V>(p, block, lane, pack, heads);
+      forward<V>(program, heads, block.monomials, block.sum_KL);
+    });
+    into_lane<T>(program.n_components, block.sum_KL, lane, block.M);
+  }
+  forward_products(program, block.M);
+}
+
 template <class T>
 void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t end,
               const Sites<T>& out, void* scratch) {
@@ -192,19 +213,7 @@ void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t
   Block<T> block(arena, p, s, 0);
   for (int64_t first = begin; first < end; first += lanes<T>) {
     const int present = int(end - first < lanes<T> ? end - first : lanes<T>);
-    clear_components(program, present, block.M);
-    for (int lane = 0; lane < present; ++lane) {
-      prepare(p, s, first + lane, lane, block);
-      clear<T>(block.sum_KL, program.n_components);
-      in_groups(block.edges[lane].n_packs, [&](auto together, int32_t pack) {
-        constexpr int V = decltype(together)::n;
-        const Head<T>* heads[V];
-        heads_of<V>(p, block, lane, pack, heads);
-        forward<V>(program, heads, block.monomials, block.sum_KL);
-      });
-      into_lane<T>(program.n_components, block.sum_KL, lane, block.M);
-    }
-    forward_products(program, block.M);
+    moments_of_block(p, s, first, present, block);
     to_readout<T>(program, block.M, block.readout.s);
     const Pack<T> value = forward_readout(p, block.readout);
     reverse_readout(p, block.readout);
@@ -408,6 +417,23 @@ void design(const Potential<T>& p, const Structures& s, int64_t structure, doubl
   }
 }
 
+/// B of every atom.
+template <class T>
+void basis(const Potential<T>& p, const Structures& s, int64_t begin, int64_t end,
+           double* basis_AB, void* scratch) {
+  const Program<T>& program = p.program;
+  Arena arena(scratch);
+  Block<T> block(arena, p, s, 0);
+  for (int64_t first = begin; first < end; first += lanes<T>) {
+    const int present = int(end - first < lanes<T> ? end - first : lanes<T>);
+    moments_of_block(p, s, first, present, block);
+    for (int lane = 0; lane < present; ++lane)
+      for (int64_t b = 0; b < program.n_basis; ++b)
+        basis_AB[(first + lane) * program.n_basis + b] =
+            double(reinterpret_cast<const T*>(block.M + program.scalars_B[b])[lane]);
+  }
+}
+
 template <class T>
 int64_t scratch_bytes(const Potential<T>& p, const Structures& s, int64_t n_slots) {
   Arena arena(nullptr);
@@ -420,8 +446,8 @@ int64_t scratch_bytes(const Potential<T>& p, const Structures& s, int64_t n_slot
 extern const Kernels<double> kernels_64;
 extern const Kernels<float> kernels_32;
 const Kernels<double> kernels_64 = {scratch_bytes<double>, evaluate<double>, gradient<double>,
-                                    design<double>};
+                                    design<double>, basis<double>};
 const Kernels<float> kernels_32 = {scratch_bytes<float>, evaluate<float>, gradient<float>,
-                                   design<float>};
+                                   design<float>, basis<float>};
 
 }  // namespace LIGHTPFP_ISA

@@ -52,6 +52,7 @@ struct Outputs {
   double* energy_S;
   T *energy_A, *forces_A3;
   double* stress_S6;
+  double* virials_A6;  // of every atom, sum_j r_ij (x) g_ij; null where nobody asks
 };
 
 /// What the atoms of a piece are pulled by as neighbors, in the order of the edges.
@@ -83,6 +84,8 @@ void sum_piece(const Structures& s, const Piece& piece, const Sites<T>& sites,
     energy += sites.energy_A[i];
     out.energy_A[i] = T(sites.energy_A[i]);
     for (int k = 0; k < 6; ++k) virial[k] += sites.virial_A6[6 * i + k];
+    for (int k = 0; out.virials_A6 && k < 6; ++k)
+      out.virials_A6[6 * i + k] = sites.virial_A6[6 * i + k];
   }
   out.energy_S[piece.structure] = energy;
   for (int k = 0; k < 6; ++k)
@@ -173,6 +176,17 @@ void design(const Kernels<T>& kernels, const Potential<T>& p, const Structures& 
                 kernels.design(p, s, n, energy_SB + n * n_basis,
                                forces_A3B + 3 * s.first_atom_S[n] * n_basis, stress, scratch);
                 for (int64_t k = 0; k < 6 * n_basis; ++k) stress[k] /= s.volume_S[n];
+              });
+}
+
+/// Basis functions of every atom: (A, B).
+template <class T>
+void basis(const Kernels<T>& kernels, const Potential<T>& p, const Structures& s, int n_threads,
+           double* basis_AB) {
+  const Chunks chunks(s.n_atoms);
+  in_parallel(chunks.n, n_threads, kernels.scratch_bytes(p, s, 0),
+              [&](int64_t chunk, void* scratch) {
+                kernels.basis(p, s, chunks.begin(chunk), chunks.end(chunk), basis_AB, scratch);
               });
 }
 

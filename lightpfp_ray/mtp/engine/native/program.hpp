@@ -113,6 +113,8 @@ struct Kernels {
                    int64_t begin, int64_t end, double* values, void* scratch);
   void (*design)(const Potential<T>&, const Structures&, int64_t structure, double* energy_B,
                  double* forces_A3B, double* stress_6B, void* scratch);
+  void (*basis)(const Potential<T>&, const Structures&, int64_t begin, int64_t end,
+                double* basis_AB, void* scratch);
 };
 
 constexpr int voigt[6][2] = {{0, 0}, {1, 1}, {2, 2}, {1, 2}, {0, 2}, {0, 1}};
