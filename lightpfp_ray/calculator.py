@@ -19,8 +19,8 @@ from .mtp.sites import virials
 if TYPE_CHECKING:
     from .grade import ActiveSet
 
-SKIN = 0.5
-"""A; how far beyond the cutoff edges are searched, so that they can be used again."""
+SKIN = 1.0
+"""A; how far beyond the cutoff edges are searched: a search costs as much as ten evaluations."""
 
 
 class MTPCalculator(Calculator):

@@ -14,6 +14,7 @@ import torch
 
 from ..batch import Batch
 from .collate import batch_from_structures
+from .neighbors import edges
 from .structure import Structure
 
 
@@ -69,11 +70,9 @@ class MovingStructure:
             pbc=np.array(structure.pbc),
         )
         self._batch = batch_from_structures([self._found_for], self.cutoff + self.skin)
-        near = (self._batch.edge_vectors().norm(dim=-1) < self.close + self.skin).numpy()
-        near &= (self._batch.center_E <= self._batch.neighbor_E).numpy()
-        shift = self._batch.shift_E3.numpy()[near].astype(np.float64)
-        self._close_edges = (
-            self._batch.center_E.numpy()[near],
-            self._batch.neighbor_E.numpy()[near],
-            shift @ self._found_for.cell,
+        found = self._found_for
+        center, neighbor, shift = edges(
+            found.positions, found.cell, found.pbc, self.close + self.skin
         )
+        once = center <= neighbor
+        self._close_edges = center[once], neighbor[once], shift[once] @ found.cell
