@@ -70,7 +70,11 @@ class ActiveSet:
         return grades_A
 
     def structure_grades(self, model: MTP, batch: Batch) -> np.ndarray:
-        """gamma of every structure as a whole, by the mean of its atoms: (S,)."""
+        """gamma of every structure as a whole, by the mean of its atoms: (S,).
+
+        Of use where the training set has more structures than a structure has numbers, C + B; else
+        almost any other structure has a part in a direction that was not seen, and a huge grade.
+        """
         return _gamma(_means(model, batch, _basis(model, batch)), self._of_structures)
 
     def save(self, folder: Path) -> None:
