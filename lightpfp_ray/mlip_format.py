@@ -101,6 +101,11 @@ def read_mtp(path: str | Path, species: Sequence[int] | None = None) -> MTP:
     return model
 
 
+def read_cutoff(path: str | Path) -> float:
+    """The cutoff of a file in A, whether or not it names its species."""
+    return _read(Path(path)).number("max_dist", "max")
+
+
 def _doubles(file: _File, key: str) -> torch.Tensor:
     return torch.tensor([float(x) for x in file.numbers(key)], dtype=torch.float64)
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 from .errors import UserError
 from .files import write_atomically
 from .grade import ACTIVE_SET, ActiveSet, load_active_set
-from .mlip_format import SUFFIXES, read_mtp
+from .mlip_format import SUFFIXES, read_cutoff, read_mtp
 from .mtp.model import MTP
 
 if TYPE_CHECKING:
@@ -107,6 +107,14 @@ def _head(folder: Path) -> dict[str, Any]:
             "newer lightpfp_ray"
         )
     return head
+
+
+def cutoff_of(path: str | Path) -> float:
+    """The cutoff in A of the potential that `load` would read there. Raises UserError."""
+    path = Path(path)
+    if path.is_file() and path.suffix in SUFFIXES:
+        return read_cutoff(path)
+    return float(_head(folder_of(path))["shape"]["radial"]["cutoff"])
 
 
 def load_for(path: str | Path, species: Sequence[int]) -> MTP:

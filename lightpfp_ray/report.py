@@ -95,9 +95,11 @@ def _asked(control: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
     size = ", ".join(f"{key} {mtp[key]}" for key in chosen)
     widths = mtp["nn_dim_list"]
     readout = f"neural readout {widths}" if widths else "linear readout"
+    start = control["common_config"]["reload_model"]
+    potential = f"that of {start}, trained further" if start else f"{size}, {readout}"
     return (
         table(head, _stages(control["multistage_config"], journal))
-        + paragraph(f"Potential: {size}, {readout}.")
+        + paragraph(f"Potential: {potential}.")
         + folded("the whole control file, resolved", json.dumps(control, indent=2))
     )
 

@@ -68,6 +68,8 @@ def run(control: ControlFile, request: Request) -> None:
     if not request.fresh:
         output.refuse_another_run(control.resolved())
     start = start_of(control, request, output)
+    from .potential import cutoff_of, load_for
+
     with ray_session(request.address, request.verbose) as session:
         asked = resources(
             request.workers,
@@ -80,8 +82,10 @@ def run(control: ControlFile, request: Request) -> None:
 
         for folder in (output.path, cache_of(request, output)):
             refuse_unshared(folder)
-        manifest = prepared(control, request, output)
+        manifest = prepared(control, request, output, cutoff_of(start) if start else None)
         sets = opened_sets(manifest)
+        if start:
+            load_for(start, sets["train"].numbers_present)  # what does not fit is refused here
         if not request.fresh:
             output.refuse_other_data(manifest.as_dict())
         for line in label_notes(control.stages, sets):
@@ -100,6 +104,7 @@ def start_of(control: ControlFile, request: Request, output: OutputFolder) -> Pa
     reference = control.common_config.reload_model
     if not reference:
         return None
+    click.echo(f"note: cutoff, basis and readout are those of {reference}, not of mtp_config")
     if Path(reference).exists():
         return Path(reference).resolve()
     return tracking.fetch_potential(reference, uri_of(request, output), cache_of(request, output))
@@ -113,14 +118,17 @@ def uri_of(request: Request, output: OutputFolder) -> str:
     return tracking.checked_uri(request.tracking_uri or tracking.default_uri(output.path))
 
 
-def prepared(control: ControlFile, request: Request, output: OutputFolder) -> Manifest:
+def prepared(
+    control: ControlFile, request: Request, output: OutputFolder, cutoff: float | None = None
+) -> Manifest:
+    """Structures with the edges of a cutoff in A; None: that of the control file."""
     from .cluster.dataset import prepare
 
     ours = control.lightpfp_ray
     manifest = prepare(
         request.data,
         request.test_data,
-        cutoff=control.mtp_config.rc,
+        cutoff=cutoff or control.mtp_config.rc,
         max_energy=control.common_config.max_energy,
         max_forces=control.common_config.max_forces,
         seed=ours.seed,

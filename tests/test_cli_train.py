@@ -95,6 +95,30 @@ def test_a_potential_is_trained_further(run, folder, capsys):
     assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
 
 
+def test_a_file_of_mlip_is_trained_further_with_its_own_cutoff(run, folder, capsys):
+    main(["export", str(run), str(folder / "metals.mtp")])
+    further = ["--set", f"common_config.reload_model={folder / 'metals.mtp'}"]
+    further += ["--set", "mtp_config.rc=2.5", "--set", "common_config.total_epoch=3"]
+    main(arguments(folder, "from_mtp", *further))
+    assert "not of mtp_config" in capsys.readouterr().out
+    assert load(folder / "from_mtp").model.cutoff == 4.0
+    first = records(folder / "from_mtp" / "journal.jsonl")[1]
+    last = records(run / "journal.jsonl")[-1]
+    assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
+
+
+def test_a_file_that_only_numbers_its_species_says_what_must_be_given(run, folder, capsys):
+    main(["export", str(run), str(folder / "named.mtp")])
+    lines = (folder / "named.mtp").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("potential_tag")]
+    (folder / "numbered.mtp").write_text("\n".join(kept))
+    capsys.readouterr()
+    reload = f"common_config.reload_model={folder / 'numbered.mtp'}"
+    said = refused(capsys, *arguments(folder, "numbered", "--set", reload))
+    assert "lightpfp-ray export FILE NEW.mtp --species" in said
+    assert not (folder / "numbered").exists()
+
+
 def refused(capsys, *asked):
     """The line that a command ends with."""
     with pytest.raises(SystemExit) as stop:

@@ -26,6 +26,7 @@ from .test_laws import potential
 from .training_samples import CUTOFF, STAGES, model_of, plan
 
 CONTROL = {
+    "common_config": {"reload_model": None},
     "mtp_config": {
         "rc": CUTOFF,
         "levmax": 8,

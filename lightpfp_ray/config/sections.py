@@ -123,7 +123,8 @@ class CommonConfig(Section):
     )
     reload_model: Annotated[str | None, AfterValidator(lambda name: name or None)] = option(
         None,
-        "Potential that the parameters start from: a folder, an MLflow run ID or a model URI. "
+        "Potential that the parameters start from, in place of mtp_config: a folder, a .mtp or "
+        ".almtp file, an MLflow run ID or a model URI. "
         'null or "": random parameters.',
     )
     lr_scheduling: Literal["step", "linear_warmup", "None"] = option(
