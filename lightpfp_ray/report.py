@@ -154,7 +154,7 @@ def _data(manifest: Mapping[str, Any], compared: Mapping[str, Comparison]) -> st
         table(head, rows)
         + paragraph(" ".join(filter(None, notes)))
         + _skipped(manifest)
-        + folded(f"{len(manifest['files'])} files, with the sha256 of their content", files)
+        + folded("the files, with the sha256 of their content", files)
     )
 
 
@@ -203,13 +203,16 @@ def _by_group_and_element(compared: Mapping[str, Comparison]) -> str:
 def _groups(parts: Mapping[str, Comparison]) -> str:
     rows = [[name, len(part.sources), *_all_mae_rmse(part)] for name, part in parts.items()]
     html = heading("Groups") + table(["group", "structures", *_KINDS], rows)
-    for label in ("forces", "energy"):
-        panels = {g: _present(getattr(part, label)) for g, part in parts.items()}
-        panels = dict(list(panels.items())[:MOST_GROUPS])
-        what = "Force components" if label == "forces" else "Energies"
-        caption = f"{what} by group; in brackets how many."
-        html += picture(plots.parity_by(label, panels), caption)
-    return html
+    drawn = dict(list(parts.items())[:MOST_GROUPS])
+    forces = {group: _present(part.forces) for group, part in drawn.items()}
+    energies = {group: _present(part.energy) for group, part in drawn.items()}
+    return (
+        html
+        + picture(plots.energies_by_group(energies), "Energies by group, and their errors.")
+        + picture(
+            plots.parity_by("forces", forces), "Force components by group; in brackets how many."
+        )
+    )
 
 
 def _elements(found: Comparison) -> str:
@@ -257,7 +260,9 @@ def _worst(compared: Mapping[str, Comparison]) -> str:
         if candidates:
             rows = [_structure_row(*c[1:]) for c in candidates[:WORST]]
             html += heading(f"Largest errors of {what}") + table(_STRUCTURE_HEAD, rows)
-    return html or paragraph("No structure has energies or forces.")
+    if not html:
+        return paragraph("No structure has energies or forces.")
+    return paragraph("Errors of energy in meV/atom, of forces in meV/Å.") + html
 
 
 _STRUCTURE_HEAD = [
@@ -265,9 +270,9 @@ _STRUCTURE_HEAD = [
     "set",
     "group",
     "formula",
-    "energy error (meV/atom)",
-    "force RMSE (meV/Å)",
-    "largest force error (meV/Å)",
+    "energy error",
+    "force RMSE",
+    "largest of a force",
 ]
 
 

@@ -18,7 +18,7 @@ from .evaluation import SCALES
 from .plots import AXES, COLORS, GREY, loss_plot, parity_plot, shown
 
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#e09f3e", "#6a4c93", "#17a398", "#8d5524", "#5f6368")
-"""Groups and elements in order; what is beyond shares the last."""
+"""Groups and elements in order; beyond, from the first again."""
 
 DPI = 100
 POINTS = 20000
@@ -51,9 +51,31 @@ def parity_by(label: str, parts: Mapping[str, np.ndarray], columns: int = 4) -> 
         axes.set_axis_off()
     for n, (axes, name) in enumerate(zip(grid.flat, parts, strict=False)):
         axes.set_title(f"{name} ({len(parts[name]):,})", fontsize=9)
-        _panel(axes, scale * parts[name], PALETTE[min(n, len(PALETTE) - 1)])
+        _panel(axes, scale * parts[name], PALETTE[n % len(PALETTE)])
     figure.supxlabel(f"reference ({shown(unit)})", fontsize=9)
     figure.supylabel("prediction", fontsize=9)
+    return _png(figure)
+
+
+def energies_by_group(parts: Mapping[str, np.ndarray]) -> bytes:
+    """Prediction over reference, and errors, one color and one row for each group."""
+    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.6))
+    scale, unit = SCALES["energy"]
+    every = np.concatenate([np.zeros((0, 2)), *parts.values()])
+    _panel(left, every, GREY)
+    for n, rows in enumerate(parts.values()):
+        color = PALETTE[n % len(PALETTE)]
+        style = {"ms": 3.5, "mew": 0, "alpha": 0.6, "color": color}
+        left.plot(rows[:, 0], rows[:, 1], "o", zorder=3, **style)
+        right.plot(scale * (rows[:, 1] - rows[:, 0]), np.full(len(rows), n), "o", **style)
+    left.set_xlabel(f"reference ({shown(AXES['energy'][1])})", fontsize=9)
+    left.set_ylabel("prediction", fontsize=9)
+    right.set_xlabel(f"energy error ({shown(unit)})", fontsize=9)
+    right.set_yticks(range(len(parts)), list(parts), fontsize=8)
+    right.set_ylim(len(parts) - 0.5, -0.5)
+    right.tick_params(labelsize=8)
+    right.axvline(0, color="black", lw=0.7, zorder=1)
     return _png(figure)
 
 

@@ -113,7 +113,7 @@ def test_the_page_stands_by_itself(page):
     assert "url(" not in page
     assert "<script" not in page
     assert len(page) < 3e6
-    assert read.images == 6
+    assert read.images == 6  # losses, parity, histograms, two of groups, one of elements
 
 
 def test_the_page_tells_the_run(page, run):
