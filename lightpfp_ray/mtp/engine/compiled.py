@@ -59,33 +59,20 @@ def evaluate(model: MTP, batch: Batch, training: bool) -> Prediction:
 
 def basis_rows(model: MTP, batch: Batch) -> Tensor:
     """Energy per atom, forces and stress of every basis function: (S + 3 A + 6 S, B), float64."""
-    n_basis = len(model.basis.scalars)
-    call = _Call.of(model, batch)
-    rows = [
-        torch.empty(shape, dtype=torch.float64)
-        for shape in (
-            (batch.n_structures, n_basis),
-            (batch.n_atoms, 3, n_basis),
-            (batch.n_structures, 6, n_basis),
-        )
-    ]
-    call.design([p.double() for p in parameters_of(model)[:3]], rows)
-    return torch.cat([part.reshape(-1, n_basis) for part in rows])
+    rows = _Call.of(model, batch).design([p.double() for p in parameters_of(model)[:3]])
+    return torch.cat([part.reshape(-1, part.shape[-1]) for part in rows])
 
 
 def basis_functions(model: MTP, batch: Batch) -> Tensor:
     """B_b of every atom: (A, B), float64."""
-    call = _Call.of(model, batch)
-    basis_AB = torch.empty(batch.n_atoms, len(model.basis.scalars), dtype=torch.float64)
-    call.basis([p.double() for p in parameters_of(model)[:3]], basis_AB)
-    return basis_AB
+    return _Call.of(model, batch).basis([p.double() for p in parameters_of(model)[:3]])
 
 
 def virials(model: MTP, batch: Batch) -> Tensor:
     """sum_j r_ij (x) g_ij of every atom, eV: (A, 6), Voigt, float64."""
-    virials_A6 = torch.empty(batch.n_atoms, 6, dtype=torch.float64)
+    virials_A6 = np.empty((batch.n_atoms, 6))
     _Call.of(model, batch).evaluate(parameters_of(model), virials_A6)
-    return virials_A6
+    return torch.from_numpy(virials_A6)
 
 
 def parameters_of(model: MTP) -> list[Tensor]:
@@ -117,63 +104,68 @@ class _Call:
             program_of(model),
             native().Radial(shape.cutoff, shape.min_dist, shape.scaling, shape.repulsion),
             native().BatchArrays(
-                model.species_of_number,
-                batch.numbers_A.contiguous(),
-                batch.structure_A.contiguous(),
-                batch.positions_A3.detach().contiguous(),
-                batch.cell_S33.detach().contiguous(),
-                batch.volume_S.contiguous(),
-                batch.first_edge_A.contiguous(),
-                batch.n_edges_A.contiguous(),
-                batch.neighbors_N.contiguous(),
-                batch.shifts_N3.contiguous(),
+                *_arrays(
+                    model.species_of_number,
+                    batch.numbers_A,
+                    batch.structure_A,
+                    batch.positions_A3,
+                    batch.cell_S33,
+                    batch.volume_S,
+                    batch.first_edge_A,
+                    batch.n_edges_A,
+                    batch.neighbors_N,
+                    batch.shifts_N3,
+                )
             ),
             batch.n_structures,
             batch.n_atoms,
         )
 
-    def evaluate(self, parameters: Sequence[Tensor], *virials_A6: Tensor) -> tuple[Tensor, ...]:
-        dtype = parameters[0].dtype
+    def evaluate(self, parameters: Sequence[Tensor], *virials_A6: np.ndarray) -> tuple[Tensor, ...]:
+        given = _arrays(*parameters)
         outputs = (
-            torch.empty(self.n_structures, dtype=torch.float64),
-            torch.empty(self.n_atoms, dtype=dtype),
-            torch.empty(self.n_atoms, 3, dtype=dtype),
-            torch.empty(self.n_structures, 6, dtype=torch.float64),
+            np.empty(self.n_structures),
+            np.empty(self.n_atoms, given[0].dtype),
+            np.empty((self.n_atoms, 3), given[0].dtype),
+            np.empty((self.n_structures, 6)),
         )
-        given = _plain(parameters)
         wanted = (*outputs, *virials_A6)
         self.program.evaluate(self.radial, given, self.batch, wanted, torch.get_num_threads())
-        return outputs
+        return tuple(map(torch.from_numpy, outputs))
 
     def gradient(self, parameters: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:
-        radial, species, *readout = parameters
-        sizes = [p.numel() for p in readout]
-        sums = [
-            torch.zeros(shape, dtype=torch.float64)
-            for shape in (radial.shape, species.shape, (sum(sizes),))
+        given = _arrays(*parameters)
+        sizes = [each.size for each in given[2:]]
+        sums = [np.zeros(given[0].shape), np.zeros(given[1].shape), np.zeros(sum(sizes))]
+        threads = torch.get_num_threads()
+        self.program.gradient(self.radial, given, self.batch, _arrays(*adjoints), sums, threads)
+        found = [*sums[:2], *np.split(sums[2], np.cumsum(sizes)[:-1])]
+        return [
+            torch.from_numpy(sum_.reshape(like.shape).astype(like.dtype, copy=False))
+            for sum_, like in zip(found, given, strict=True)
         ]
-        self.program.gradient(
-            self.radial,
-            _plain(parameters),
-            self.batch,
-            _plain(adjoints),
-            sums,
-            torch.get_num_threads(),
+
+    def design(self, parameters: Sequence[Tensor]) -> list[Tensor]:
+        n_basis = len(parameters[2])
+        rows = (
+            np.empty((self.n_structures, n_basis)),
+            np.empty((self.n_atoms, 3, n_basis)),
+            np.empty((self.n_structures, 6, n_basis)),
         )
-        found = [*sums[:2], *sums[2].split(sizes)]
-        return [g.reshape(p.shape).to(p.dtype) for g, p in zip(found, parameters, strict=True)]
-
-    def design(self, parameters: Sequence[Tensor], rows: Sequence[Tensor]) -> None:
-        given = _plain(parameters)
+        given = _arrays(*parameters)
         self.program.design(self.radial, given, self.batch, rows, torch.get_num_threads())
+        return [torch.from_numpy(part) for part in rows]
 
-    def basis(self, parameters: Sequence[Tensor], basis_AB: Tensor) -> None:
-        given = _plain(parameters)
+    def basis(self, parameters: Sequence[Tensor]) -> Tensor:
+        basis_AB = np.empty((self.n_atoms, len(parameters[2])))
+        given = _arrays(*parameters)
         self.program.basis(self.radial, given, self.batch, basis_AB, torch.get_num_threads())
+        return torch.from_numpy(basis_AB)
 
 
-def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [t.detach().contiguous() for t in tensors]
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
+    """The same memory as numpy's, which the compiled module takes over faster than torch's."""
+    return [t.detach().numpy() for t in tensors]
 
 
 class _Evaluation(torch.autograd.Function):

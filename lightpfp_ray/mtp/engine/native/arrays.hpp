@@ -118,11 +118,9 @@ class Input {
   }
 
   void set_edges() {
-    offset_A_.assign(size_t(s_.n_atoms) + 1, 0);
     for (int64_t i = 0; i < s_.n_atoms; ++i) {
       const int64_t first = s_.first_edge_A[i], n = s_.n_edges_A[i];
       require(n >= 0 && first >= 0 && first <= n_neighbors_ - n, "edges are out of range", i);
-      offset_A_[size_t(i) + 1] = offset_A_[size_t(i)] + n;
       s_.most_edges = std::max(s_.most_edges, s_.n_edges_A[i]);
       const int64_t structure = s_.structure_A[i];
       const auto atoms = uint32_t(first_atom_S_[size_t(structure) + 1] -
@@ -132,14 +130,13 @@ class Input {
         furthest = std::max(furthest, uint32_t(s_.neighbors_N[e]));
       require(n == 0 || furthest < atoms, "a neighbor lies outside the structure", i);
     }
-    s_.offset_A = offset_A_.data();
   }
 
   Structures s_{};
   int64_t n_neighbors_ = 0;
   const int64_t* numbers_A_ = nullptr;
   std::vector<int32_t> species_A_;
-  std::vector<int64_t> first_atom_S_, offset_A_;
+  std::vector<int64_t> first_atom_S_;
 };
 
 }  // namespace lightpfp

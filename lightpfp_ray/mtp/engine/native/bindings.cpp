@@ -224,6 +224,7 @@ class NativeProgram {
 NB_MODULE(_native, m) {
   using namespace lightpfp;
   using namespace nanobind::literals;
+  nb::set_leak_warnings(false);  // a potential may outlive the interpreter's last collection
   m.doc() = "The compiled engine of moment tensor potentials.";
   m.def("instruction_sets", [] {
     std::vector<std::string> names;

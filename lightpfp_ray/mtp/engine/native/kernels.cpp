@@ -15,13 +15,12 @@ namespace {
 template <class T>
 struct Block {
   using P = Pack<T>;
-  Groups groups;
+  int32_t* next_C;
   Edges<T> edges[lanes<T>];
   P* heads[lanes<T>];
   P *M, *dot, *bar, *dot_bar;   // moments: values, tangents, adjoints of both
   P *sum_KL, *dot_KL;           // of one atom, by edge
   T *bar_K, *dot_bar_K;         // of one atom
-  T* d_E3;                      // x of all edges of an atom, then y, then z
   P *phi, *slope, *f_bar;
   Monomials<T> monomials;
   ReadoutWork<T> readout;
@@ -31,7 +30,7 @@ struct Block {
   Block(Arena& arena, const Potential<T>& p, const Structures& s, int64_t n_slots) {
     const int32_t packs = most_packs(p, s);
     const auto& program = p.program;
-    groups = take_groups<T>(arena, p, s);
+    next_C = arena.take<int32_t>(p.n_species);
     for (int l = 0; l < lanes<T>; ++l) {
       edges[l] = take_edges<T>(arena, packs);
       heads[l] = arena.take<P>(packs * head_packs(p));
@@ -39,7 +38,6 @@ struct Block {
     for (P** each : {&M, &dot, &bar, &dot_bar}) *each = arena.take<P>(program.n_moments);
     for (P** each : {&sum_KL, &dot_KL}) *each = arena.take<P>(program.n_components);
     for (T** each : {&bar_K, &dot_bar_K}) *each = arena.take<T>(program.n_components);
-    d_E3 = arena.take<T>(3 * int64_t(packs) * lanes<T>);
     for (P** each : {&phi, &slope}) *each = arena.take<P>(p.n_q);
     f_bar = arena.take<P>(most_together * 2 * program.n_radial);
     monomials = take_monomials(arena, program);
@@ -84,7 +82,8 @@ inline void in_groups(int32_t n_packs, F f) {
 template <class T>
 void prepare(const Potential<T>& p, const Structures& s, int64_t i, int lane, Block<T>& block) {
   Edges<T>& edges = block.edges[lane];
-  gather(p, s, i, block.groups, edges);
+  order(p, s, i, block.next_C, edges);
+  measure(s, i, p.cutoff, edges);
   for (int32_t n = 0; n < edges.n_packs; ++n) {
     Head<T>* head = block.head(p, lane, n);
     directions(edges, n, *head);
@@ -146,14 +145,13 @@ double add_repulsion(const Potential<T>& p, const Edges<T>& edges, int32_t pack,
   return energy;
 }
 
-/// Writes g_ij, its sum and the virial of the atom in a lane; returns the repulsion's energy.
+/// F_i += g_ij, F_j -= g_ij and the virial of the atom in a lane; returns the repulsion's energy.
 template <class T>
 double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int lane,
-                   Block<T>& block, const Sites<T>& out) {
+                   Block<T>& block, const Sites& out) {
   using P = Pack<T>;
   const Edges<T>& edges = block.edges[lane];
-  T* g_E3 = out.g_E3 + 3 * s.offset_A[i];
-  for (int64_t n = 0; n < 3 * int64_t(s.n_edges_A[i]); ++n) g_E3[n] = T(0);
+  double* forces = out.forces_A3 + 3 * s.first_atom_S[s.structure_A[i]];
   P force[3], virial[6];
   for (P& each : force) each = splat(T(0));
   for (P& each : virial) each = splat(T(0));
@@ -174,13 +172,12 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
       for (int k = 0; k < 6; ++k) virial[k] += r[voigt[k][0]] * g[v][voigt[k][1]];
       const T* parts = reinterpret_cast<const T*>(g[v]);
       for (int l = 0; l < lanes<T>; ++l) {
-        const int64_t e = edges.edge[slot + l];
-        if (e < 0) continue;
-        for (int k = 0; k < 3; ++k) g_E3[3 * e + k] = parts[k * lanes<T> + l];
+        double* neighbor = forces + 3 * int64_t(edges.neighbor[slot + l]);
+        for (int k = 0; k < 3; ++k) neighbor[k] -= double(parts[k * lanes<T> + l]);
       }
     }
   });
-  for (int k = 0; k < 3; ++k) out.forces_A3[3 * i + k] = double(sum(force[k]));
+  for (int k = 0; k < 3; ++k) out.forces_A3[3 * i + k] += double(sum(force[k]));
   for (int k = 0; k < 6; ++k) out.virial_A6[6 * i + k] = double(sum(virial[k]));
   return repulsion;
 }
@@ -207,7 +204,7 @@ void moments_of_block(const Potential<T>& p, const Structures& s, int64_t first,
 
 template <class T>
 void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t end,
-              const Sites<T>& out, void* scratch) {
+              const Sites& out, void* scratch) {
   const Program<T>& program = p.program;
   Arena arena(scratch);
   Block<T> block(arena, p, s, 0);
@@ -229,27 +226,26 @@ void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t
   }
 }
 
-/// rdot_ij = v_i - v_j + r_ij @ strain, by slot, and the tangents of the radial functions.
+/// rdot_ij = v_i - v_j + r_ij @ strain, and with it the tangents of the radial functions.
 template <class T>
 void prepare_tangents(const Potential<T>& p, const Structures& s, const Directions& along,
                       int64_t i, int lane, Block<T>& block) {
+  using P = Pack<T>;
   const Edges<T>& edges = block.edges[lane];
-  const int64_t structure = s.structure_A[i], first_atom = s.first_atom_S[structure];
+  const int64_t structure = s.structure_A[i];
   const double *strain = along.strain_S33 + 9 * structure, *v_i = along.v_A3 + 3 * i;
-  const int32_t* neighbors = s.neighbors_N + s.first_edge_A[i];
-  const int32_t slots = edges.n_packs * lanes<T>;
-  for (int32_t slot = 0; slot < slots; ++slot) {
-    const int32_t e = edges.edge[slot];
-    const double* v_j = e < 0 ? v_i : along.v_A3 + 3 * (first_atom + neighbors[e]);
-    const double x = edges.x[slot], y = edges.y[slot], z = edges.z[slot];
-    for (int k = 0; k < 3; ++k)
-      block.d_E3[k * slots + slot] =
-          T(v_i[k] - v_j[k] + x * strain[k] + y * strain[3 + k] + z * strain[6 + k]);
-  }
+  const double* v = along.v_A3 + 3 * s.first_atom_S[structure];
   for (int32_t n = 0; n < edges.n_packs; ++n) {
-    Pack<T> d[3];
+    const int32_t slot = n * lanes<T>;
+    P d[3];
+    for (int l = 0; l < lanes<T>; ++l) {
+      const double* v_j = v + 3 * int64_t(edges.neighbor[slot + l]);
+      for (int k = 0; k < 3; ++k) reinterpret_cast<T*>(d + k)[l] = T(v_i[k] - v_j[k]);
+    }
+    const T* r[3] = {edges.x + slot, edges.y + slot, edges.z + slot};
     for (int k = 0; k < 3; ++k)
-      d[k] = *reinterpret_cast<const Pack<T>*>(block.d_E3 + k * slots + n * lanes<T>);
+      for (int j = 0; j < 3; ++j)
+        d[k] += *reinterpret_cast<const P*>(r[j]) * splat(T(strain[3 * j + k]));
     tangents(p, d, *block.head(p, lane, n));
   }
 }
@@ -391,7 +387,6 @@ void design(const Potential<T>& p, const Structures& s, int64_t structure, doubl
   for (int64_t n = 0; n < 6 * n_basis; ++n) stress_6B[n] = 0;
   for (int64_t i = 0; i < n_atoms; ++i) {
     moments_of_atom(p, s, first_atom + i, block);
-    const int32_t* neighbors = s.neighbors_N + s.first_edge_A[first_atom + i];
     for (int64_t b = 0; b < n_basis; ++b)
       energy_B[b] += double(reinterpret_cast<const T*>(block.M + program.scalars_B[b])[0]) /
                      double(n_atoms);
@@ -400,11 +395,10 @@ void design(const Potential<T>& p, const Structures& s, int64_t structure, doubl
       for (int axis = 0; axis < 3; ++axis) {
         basis_tangents(p, n, axis, block);
         for (int l = 0; l < lanes<T>; ++l) {
-          const int32_t slot = n * lanes<T> + l, e = edges.edge[slot];
-          if (e < 0) continue;
+          const int32_t slot = n * lanes<T> + l;
           const double r[3] = {double(edges.x[slot]), double(edges.y[slot]), double(edges.z[slot])};
           double* center = forces_A3B + (3 * i + axis) * n_basis;
-          double* neighbor = forces_A3B + (3 * int64_t(neighbors[e]) + axis) * n_basis;
+          double* neighbor = forces_A3B + (3 * int64_t(edges.neighbor[slot]) + axis) * n_basis;
           for (int64_t b = 0; b < n_basis; ++b) {
             const double g = reinterpret_cast<const T*>(block.dot + program.scalars_B[b])[l];
             center[b] += g;

@@ -1,6 +1,9 @@
-// A pass over a batch: chunks of atoms on threads, then the sums over neighbors, structures, chunks.
+// A pass over a batch: chunks of atoms on threads, then the sums over chunks and over structures.
 //
 //   F_i = sum_j g_ij - sum_j g_ji,   stress = sum r_ij (x) g_ij / volume,   E_S = sum_i V(n_i)
+//
+// A chunk adds to forces of its own, on all atoms of the structures that it touches; these are then
+// added up in the order of the chunks.
 #pragma once
 
 #include <algorithm>
@@ -14,7 +17,6 @@ namespace lightpfp {
 
 constexpr int64_t smallest_chunk = 32, most_chunks = 64, block_atoms = 16;
 constexpr int64_t most_gradient_bytes = int64_t(1) << 27;
-constexpr int64_t atoms_together = 4096;  // of a structure, where its forces are summed
 
 /// Chunks of atoms that depend on the batch alone, so that threads change no sum.
 struct Chunks {
@@ -31,21 +33,19 @@ struct Chunks {
   int64_t end(int64_t chunk) const { return std::min(n_atoms, (chunk + 1) * size); }
 };
 
-/// Atoms of a structure, counted within it, whose forces one task sums.
-struct Piece {
-  int64_t structure, begin, end;
-};
+/// The atoms of all structures that a chunk touches, and the forces on them.
+struct ChunkForces {
+  int64_t begin = 0, end = 0;
+  std::vector<double> forces_A3;
 
-inline std::vector<Piece> pieces(const Structures& s, int n_threads) {
-  std::vector<Piece> found;
-  for (int64_t n = 0; n < s.n_structures; ++n) {
-    const int64_t atoms = s.first_atom_S[n + 1] - s.first_atom_S[n];
-    const int64_t parts = atoms > atoms_together ? n_threads : 1;
-    for (int64_t part = 0; part < parts; ++part)
-      found.push_back({n, atoms * part / parts, atoms * (part + 1) / parts});
+  void start(const Structures& s, int64_t first, int64_t last) {
+    begin = s.first_atom_S[s.structure_A[first]];
+    end = s.first_atom_S[s.structure_A[last - 1] + 1];
+    forces_A3.assign(3 * size_t(end - begin), 0.0);
   }
-  return found;
-}
+  /// So that [3 * atom] is the force on an atom of the batch.
+  double* of_batch() { return forces_A3.data() - 3 * begin; }
+};
 
 template <class T>
 struct Outputs {
@@ -55,59 +55,50 @@ struct Outputs {
   double* virials_A6;  // of every atom, sum_j r_ij (x) g_ij; null where nobody asks
 };
 
-/// What the atoms of a piece are pulled by as neighbors, in the order of the edges.
 template <class T>
-void subtract_from_neighbors(const Structures& s, const Piece& piece, const T* g_E3,
-                             double* forces_A3) {
-  const int64_t first = s.first_atom_S[piece.structure];
-  for (int64_t i = first; i < s.first_atom_S[piece.structure + 1]; ++i) {
-    const int32_t* neighbors = s.neighbors_N + s.first_edge_A[i];
-    const T* g = g_E3 + 3 * s.offset_A[i];
-    for (int32_t e = 0; e < s.n_edges_A[i]; ++e, g += 3) {
-      const int64_t j = neighbors[e];
-      if (j < piece.begin || j >= piece.end) continue;
-      for (int k = 0; k < 3; ++k) forces_A3[3 * (first + j) + k] -= double(g[k]);
-    }
+void sum_forces(std::vector<ChunkForces>& parts, int64_t begin, int64_t end, T* forces_A3) {
+  std::vector<double> sums(3 * size_t(end - begin), 0.0);
+  for (ChunkForces& part : parts) {
+    const int64_t from = std::max(begin, part.begin), to = std::min(end, part.end);
+    for (int64_t n = 3 * from; n < 3 * to; ++n) sums[size_t(n - 3 * begin)] += part.of_batch()[n];
   }
+  std::transform(sums.begin(), sums.end(), forces_A3 + 3 * begin, [](double f) { return T(f); });
 }
 
 template <class T>
-void sum_piece(const Structures& s, const Piece& piece, const Sites<T>& sites,
-               const Outputs<T>& out) {
-  const int64_t first = s.first_atom_S[piece.structure];
-  subtract_from_neighbors(s, piece, sites.g_E3, sites.forces_A3);
-  for (int64_t n = 3 * (first + piece.begin); n < 3 * (first + piece.end); ++n)
-    out.forces_A3[n] = T(sites.forces_A3[n]);
-  if (piece.begin > 0) return;
-  double energy = 0, virial[6] = {};
-  for (int64_t i = first; i < s.first_atom_S[piece.structure + 1]; ++i) {
-    energy += sites.energy_A[i];
-    out.energy_A[i] = T(sites.energy_A[i]);
-    for (int k = 0; k < 6; ++k) virial[k] += sites.virial_A6[6 * i + k];
-    for (int k = 0; out.virials_A6 && k < 6; ++k)
-      out.virials_A6[6 * i + k] = sites.virial_A6[6 * i + k];
+void sum_structures(const Structures& s, const Sites& sites, const Outputs<T>& out) {
+  for (int64_t n = 0; n < s.n_structures; ++n) {
+    double energy = 0, virial[6] = {};
+    for (int64_t i = s.first_atom_S[n]; i < s.first_atom_S[n + 1]; ++i) {
+      energy += sites.energy_A[i];
+      out.energy_A[i] = T(sites.energy_A[i]);
+      for (int k = 0; k < 6; ++k) virial[k] += sites.virial_A6[6 * i + k];
+      for (int k = 0; out.virials_A6 && k < 6; ++k)
+        out.virials_A6[6 * i + k] = sites.virial_A6[6 * i + k];
+    }
+    out.energy_S[n] = energy;
+    for (int k = 0; k < 6; ++k) out.stress_S6[6 * n + k] = virial[k] / s.volume_S[n];
   }
-  out.energy_S[piece.structure] = energy;
-  for (int k = 0; k < 6; ++k)
-    out.stress_S6[6 * piece.structure + k] = virial[k] / s.volume_S[piece.structure];
 }
 
 template <class T>
 void evaluate(const Kernels<T>& kernels, const Potential<T>& p, const Structures& s, int n_threads,
               const Outputs<T>& out) {
-  std::vector<double> energy_A(size_t(s.n_atoms)), forces_A3(3 * size_t(s.n_atoms)),
-      virial_A6(6 * size_t(s.n_atoms));
-  const std::unique_ptr<T[]> g_E3(new T[3 * size_t(s.offset_A[s.n_atoms])]);
-  const Sites<T> sites{energy_A.data(), forces_A3.data(), virial_A6.data(), g_E3.get()};
+  std::vector<double> energy_A(size_t(s.n_atoms)), virial_A6(6 * size_t(s.n_atoms));
   const Chunks chunks(s.n_atoms);
+  std::vector<ChunkForces> parts(size_t(chunks.n));
   in_parallel(chunks.n, n_threads, kernels.scratch_bytes(p, s, 0),
               [&](int64_t chunk, void* scratch) {
-                kernels.evaluate(p, s, chunks.begin(chunk), chunks.end(chunk), sites, scratch);
+                const int64_t begin = chunks.begin(chunk), end = chunks.end(chunk);
+                ChunkForces& part = parts[size_t(chunk)];
+                part.start(s, begin, end);
+                const Sites sites{energy_A.data(), virial_A6.data(), part.of_batch()};
+                kernels.evaluate(p, s, begin, end, sites, scratch);
               });
-  const std::vector<Piece> parts = pieces(s, n_threads);
-  in_parallel(int64_t(parts.size()), n_threads, 0, [&](int64_t part, void*) {
-    sum_piece(s, parts[size_t(part)], sites, out);
+  in_parallel(chunks.n, n_threads, 0, [&](int64_t chunk, void*) {
+    sum_forces(parts, chunks.begin(chunk), chunks.end(chunk), out.forces_A3);
   });
+  sum_structures(s, {energy_A.data(), virial_A6.data(), nullptr}, out);
 }
 
 /// Pairs of species that share a structure, numbered as they come.

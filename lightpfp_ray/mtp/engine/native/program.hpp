@@ -74,17 +74,15 @@ struct Structures {
   const int32_t* n_edges_A;
   const int32_t* neighbors_N;  // counted from the first atom of the structure
   const int16_t* shifts_N3;
-  const int64_t* offset_A;  // A + 1: edges of the atoms before
-  int32_t most_edges;       // of an atom
+  int32_t most_edges;  // of an atom
 };
 
-/// What one pass finds, before the sums over neighbors and structures.
-template <class T>
+/// What a pass over a chunk of atoms finds. The forces are those by the chunk's own edges: on its
+/// atoms and on their neighbors; they are added to.
 struct Sites {
   double* energy_A;   // V(n_i)
-  double* forces_A3;  // sum_j g_ij
   double* virial_A6;  // sum_j r_ij (x) g_ij, Voigt
-  T* g_E3;            // dV(n_i)/dr_ij, edges counted by offset_A
+  double* forces_A3;
 };
 
 /// Directions of a derivative: J = sum_i a_i V(n_i) + d/ds V(r + s rdot),
@@ -108,7 +106,7 @@ template <class T>
 struct Kernels {
   int64_t (*scratch_bytes)(const Potential<T>&, const Structures&, int64_t n_slots);
   void (*evaluate)(const Potential<T>&, const Structures&, int64_t begin, int64_t end,
-                   const Sites<T>&, void* scratch);
+                   const Sites&, void* scratch);
   void (*gradient)(const Potential<T>&, const Structures&, const Directions&, const GradientShape&,
                    int64_t begin, int64_t end, double* values, void* scratch);
   void (*design)(const Potential<T>&, const Structures&, int64_t structure, double* energy_B,

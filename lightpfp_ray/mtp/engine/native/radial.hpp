@@ -3,6 +3,7 @@
 //   f_mu(r) = sum_q c[z_i, z_j, mu, q] phi_q(r),   phi_q = T_q(s) h,   h = scaling (r_c - r)^2
 //   s = (2 r - (r_min + r_c)) / (r_c - r_min),     T_{q+1} = 2 s T_q - T_{q-1}
 //   dphi_q/dr = T_q'(s) (ds/dr) h + T_q h'         (Shapeev 2016, eq. 3.2)
+//   T_q' = q U_{q-1},                              U_{q+1} = 2 s U_q - U_{q-1}
 //
 // With repulsion, phi_q stays below r_min what it is there.
 #pragma once
@@ -16,23 +17,21 @@ template <class T>
 inline void radial_basis(const Potential<T>& p, Pack<T> r, Pack<T>* phi, Pack<T>* slope) {
   using P = Pack<T>;
   const P r_min = splat(T(p.min_dist)), r_c = splat(T(p.cutoff));
-  P inner = splat(T(1));
+  P moving = splat(T(1));
   if (p.repulsion) {
-    inner = where_less(r, r_min, splat(T(0)), inner);
+    moving = where_less(r, r_min, splat(T(0)), moving);
     r = where_less(r, r_min, r_min, r);
   }
-  const T per_length = T(2 / (p.cutoff - p.min_dist));
-  const P ds = splat(per_length);
-  const P s = (r + r - (r_min + r_c)) * splat(per_length / 2);
-  const P gap = r_c - r, scale = splat(T(p.scaling));
-  const P h = scale * gap * gap, dh = splat(T(-2)) * scale * gap;
-  const P two_s = s + s;
-  P before = splat(T(1)), now = s, d_before = splat(T(0)), d_now = splat(T(1));  // T_q and T_q'
+  const T ds = T(2 / (p.cutoff - p.min_dist));
+  const P s = (r + r - (r_min + r_c)) * splat(ds / 2), two_s = s + s;
+  const P gap = r_c - r, scaled = splat(T(p.scaling)) * gap, h = scaled * gap;
+  const P ds_h = splat(ds) * h * moving, dh = splat(T(-2)) * scaled * moving;
+  P t = splat(T(1)), t_next = s, u_before = splat(T(0)), u = t;  // T_q, T_{q+1}, U_{q-1}, U_q
   for (int32_t q = 0; q < p.n_q; ++q) {
-    phi[q] = before * h;
-    slope[q] = (d_before * ds * h + before * dh) * inner;
-    const P next = two_s * now - before, d_next = now + now + two_s * d_now - d_before;
-    before = now, d_before = d_now, now = next, d_now = d_next;
+    phi[q] = t * h;
+    slope[q] = splat(T(q)) * u_before * ds_h + t * dh;
+    const P t_after = two_s * t_next - t, u_next = two_s * u - u_before;
+    t = t_next, t_next = t_after, u_before = u, u = u_next;
   }
 }
 
