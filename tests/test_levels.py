@@ -17,6 +17,7 @@ PUBLISHED = {
     14: (4, 81, 52),
 }
 PUBLISHED |= {16: (4, 130, 92), 18: (5, 201, 163), 20: (5, 295, 288)}
+PUBLISHED |= {22: (6, 421, 500), 24: (6, 581, 864)}
 
 
 @pytest.mark.parametrize("levmax", PUBLISHED)

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from itertools import combinations_with_replacement, permutations, product
+from functools import cache, lru_cache
+from itertools import permutations, product
 from math import factorial
 
 MAX_FACTORS = 4
@@ -79,26 +79,39 @@ def monomials(degree: int) -> tuple[Monomial, ...]:
     )
 
 
+@cache
 def multinomial(m: Monomial) -> int:
     return factorial(sum(m)) // (factorial(m[0]) * factorial(m[1]) * factorial(m[2]))
 
 
-def add(*ms: Monomial) -> Monomial:
-    a, b, c = zip(*ms, strict=True)
-    return (sum(a), sum(b), sum(c))
+def add(m: Monomial, n: Monomial) -> Monomial:
+    return (m[0] + n[0], m[1] + n[1], m[2] + n[2])
 
 
 def contractions(levels: Levels) -> list[tuple[tuple[Moment, ...], Table]]:
     """Every contraction up to levmax once, by rising level."""
-    moments = _moments(levels)
     found = []
-    for k in range(1, MAX_FACTORS + 1):
-        for chosen in combinations_with_replacement(moments, k):
-            level = sum(map(levels.of, chosen))
-            if level <= levels.levmax:
-                tables = {_canonical(chosen, t) for t in _tables([nu for _, nu in chosen])}
-                found += [(level, k, chosen, table) for table in sorted(tables)]
+    for chosen in _sets_of_moments(levels):
+        level = sum(map(levels.of, chosen))
+        tables = {_canonical(chosen, t) for t in _tables([nu for _, nu in chosen])}
+        found += [(level, len(chosen), chosen, table) for table in sorted(tables)]
     return [(chosen, table) for _, _, chosen, table in sorted(found)]
+
+
+def _sets_of_moments(levels: Levels) -> Iterator[tuple[Moment, ...]]:
+    """One to four moments in ascending order whose levels add up to at most levmax."""
+    moments = _moments(levels)
+
+    def extend(chosen: tuple[Moment, ...], first: int, room: int) -> Iterator[tuple[Moment, ...]]:
+        for i in range(first, len(moments)):
+            left = room - levels.of(moments[i])
+            if left >= 0:
+                longer = (*chosen, moments[i])
+                yield longer
+                if len(longer) < MAX_FACTORS:
+                    yield from extend(longer, i, left)
+
+    return extend((), 0, levels.levmax)
 
 
 def _moments(levels: Levels) -> list[Moment]:
@@ -167,19 +180,19 @@ class _Program:
         if len(chosen) == 1:
             return _component(chosen[0], (0, 0, 0))
         if len(chosen) == 2:
-            key, needed = _pair(*chosen, table[0][1], (0, 0, 0), (0, 0, 0))
-            self._add(key, needed)
+            key, terms = _pair(*chosen, table[0][1], (0, 0, 0), (0, 0, 0))
+            self._add({key: terms})
             return key
         splits = _splits_of_three if len(chosen) == 3 else _splits_of_four
         candidates = list(splits(chosen, table))
         final, needed = min(candidates, key=lambda c: len(c[0]) + self._new_products(c[1]))
-        self._add((chosen, table), {**needed, (chosen, table): final})
+        self._add({**needed, (chosen, table): final})
         return (chosen, table)
 
     def _new_products(self, needed: dict[tuple, Terms]) -> int:
         return sum(len(terms) for key, terms in needed.items() if key not in self.terms)
 
-    def _add(self, key: tuple, needed: dict[tuple, Terms]) -> None:
+    def _add(self, needed: dict[tuple, Terms]) -> None:
         for each, terms in needed.items():
             self.terms.setdefault(each, terms)
 
@@ -205,24 +218,30 @@ def _component(moment: Moment, m: Monomial) -> tuple:
 
 
 def _collect(terms: Terms, left: tuple, right: tuple, times: int) -> None:
-    pair = (left, right) if repr(left) <= repr(right) else (right, left)
+    pair = (left, right) if left <= right else (right, left)
     terms[pair] = terms.get(pair, 0) + times
 
 
 def _pair(
     first: Moment, second: Moment, shared: int, free1: Monomial, free2: Monomial
-) -> tuple[tuple, dict]:
+) -> tuple[tuple, Terms]:
     """P[free1, free2] = sum_alpha multinomial(alpha) M1[alpha + free1] M2[alpha + free2], |alpha| =
-    shared.
+    shared: its key and its terms.
     """
     if (second, free2) < (first, free1):
-        first, second, free1, free2 = second, first, free2, free1
-    key = ("pair", first, second, shared, free1, free2)
+        return _ordered_pair(second, first, shared, free2, free1)
+    return _ordered_pair(first, second, shared, free1, free2)
+
+
+@lru_cache(maxsize=1 << 16)
+def _ordered_pair(
+    first: Moment, second: Moment, shared: int, free1: Monomial, free2: Monomial
+) -> tuple[tuple, Terms]:
     terms: Terms = {}
     for alpha in monomials(shared):
         left, right = _component(first, add(alpha, free1)), _component(second, add(alpha, free2))
         _collect(terms, left, right, multinomial(alpha))
-    return key, {key: terms}
+    return ("pair", first, second, shared, free1, free2), terms
 
 
 def _splits_of_three(
@@ -235,7 +254,7 @@ def _splits_of_three(
         needed: dict[tuple, Terms] = {}
         for ps, qs in product(monomials(table[p][s]), monomials(table[q][s])):
             key, pair = _pair(chosen[p], chosen[q], table[p][q], ps, qs)
-            needed |= pair
+            needed[key] = pair
             _collect(
                 final, key, _component(chosen[s], add(ps, qs)), multinomial(ps) * multinomial(qs)
             )
@@ -255,7 +274,7 @@ def _splits_of_four(
         for ps, pt, qs, qt in product(*crossing):
             left, pair_left = _pair(chosen[p], chosen[q], table[p][q], add(ps, pt), add(qs, qt))
             right, pair_right = _pair(chosen[s], chosen[t], table[s][t], add(ps, qs), add(pt, qt))
-            needed |= pair_left | pair_right
+            needed[left], needed[right] = pair_left, pair_right
             times = multinomial(ps) * multinomial(pt) * multinomial(qs) * multinomial(qt)
             _collect(final, left, right, times)
         yield final, needed
