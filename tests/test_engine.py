@@ -83,7 +83,7 @@ def loss_gradient(engine, model, batch):
     prediction = engine(model, batch, training=True)
     loss = 0.0
     for part in outputs(prediction).values():
-        target = torch.randn(part.shape, generator=generator, dtype=torch.float64)
+        target = torch.randn(part.shape, generator=generator, dtype=torch.float64).to(part.device)
         residual = torch.where(part.isnan(), torch.zeros_like(part), part - target)
         loss = loss + (residual.double() ** 2).sum() + 0.3 * residual.double().abs().sum()
     loss.backward()

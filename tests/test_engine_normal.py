@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lightpfp_ray.data.collate import batch_from_structures
-from lightpfp_ray.mtp.engine import normal_equations
+from lightpfp_ray.mtp.engine import compiled, normal, normal_equations
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import MTP, RadialShape
 
@@ -49,3 +49,26 @@ def test_the_quadratic_form_is_the_weighted_loss(repulsion):
     x_P = torch.cat([model.readout.moment_coeffs, model.species_coeffs]).detach()
     loss = x_P @ found.matrix_PP @ x_P - 2 * found.right_P @ x_P + found.square
     assert float(loss) == pytest.approx(weighted_loss(model, batch, weights_S3), rel=1e-10)
+
+
+@pytest.mark.skipif(compiled.native() is None, reason="the compiled engine is not built")
+@pytest.mark.parametrize("levels", [Levels(12), Levels(8, mu_cost=1), Levels(2)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_the_compiled_rows_are_those_of_torch(levels, dtype):
+    model = MTP([13, 28], make_basis(levels), RadialShape(CUTOFF, 1.5, 5, 0.1))
+    torch.manual_seed(6)
+    with torch.no_grad():
+        model.radial_coeffs.copy_(0.3 * torch.randn_like(model.radial_coeffs))
+    model.to(dtype)
+    batch = labelled_batch()
+    found, expected = compiled.basis_rows(model, batch), normal.basis_rows(model.double(), batch)
+    assert torch.equal(found.isnan(), expected.isnan())
+    difference = (found - expected).nan_to_num().abs().amax(0)
+    assert bool((difference <= 1e-12 * expected.nan_to_num().abs().amax(0)).all())
+
+
+def test_no_structure_adds_nothing():
+    found = normal_equations(potential(), batch_from_structures([], CUTOFF), torch.ones(0, 3))
+    assert not found.matrix_PP.any()
+    assert not found.right_P.any()
+    assert not found.square

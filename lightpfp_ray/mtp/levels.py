@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import permutations, product
 from math import factorial
 
@@ -61,6 +61,14 @@ class Basis:
     components: tuple[tuple[int, int, int, int], ...]  # (mu, a, b, c)
     products: tuple[tuple[int, int, int, int], ...]
     scalars: tuple[int, ...]
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.components, self.products, self.scalars))
+
+    def __hash__(self) -> int:
+        """Made once: a basis is a key of caches, and has up to 10^5 numbers."""
+        return self._hash
 
     @property
     def n_moments(self) -> int:

@@ -157,9 +157,13 @@ class MTP(nn.Module):
         return self.engine(self, batch, training)
 
     def species_A(self, batch: Batch) -> Tensor:
-        """Species index of every atom. Raises ValueError for an element without parameters."""
+        """Species index of every atom. Raises ValueError for an element without parameters; on a
+        GPU, which is not waited for, a later call fails by a device-side assertion.
+        """
         species_A = self.species_of_number[batch.numbers_A]
-        if species_A.numel() and int(species_A.min()) < 0:
+        if species_A.is_cuda:
+            torch._assert_async((species_A >= 0).all())
+        elif species_A.numel() and int(species_A.min()) < 0:
             missing = sorted(set(batch.numbers_A[species_A < 0].tolist()))
             raise ValueError(
                 f"atomic numbers {missing} are not among the potential's species "

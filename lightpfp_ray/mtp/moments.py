@@ -17,10 +17,10 @@ from torch import Tensor
 from .levels import Basis
 
 
-def monomials_of(u_E3: Tensor, exponents_K3: Tensor) -> Tensor:
-    """u_x^a u_y^b u_z^c for each of K exponents: (E, K)."""
+def monomials_of(u_E3: Tensor, exponents_K3: Tensor, degree: int) -> Tensor:
+    """u_x^a u_y^b u_z^c for each of K exponents, none above `degree`: (E, K)."""
     powers = [torch.ones_like(u_E3)]
-    for _ in range(int(exponents_K3.max())):
+    for _ in range(degree):
         powers.append(powers[-1] * u_E3)
     powers_P3E = torch.stack(powers).transpose(1, 2)
     a, b, c = exponents_K3.unbind(-1)
@@ -44,12 +44,13 @@ class Program:
 
     mu_K: Tensor
     exponents_K3: Tensor
+    degree: int  # the largest exponent
     layers: tuple[Layer, ...]
     scalars_B: Tensor
 
     def moments(self, f_ER: Tensor, u_E3: Tensor, center_E: Tensor, n_atoms: int) -> Tensor:
         """Components of the moments of every atom: (A, K)."""
-        edge_EK = f_ER[:, self.mu_K] * monomials_of(u_E3, self.exponents_K3)
+        edge_EK = f_ER[:, self.mu_K] * monomials_of(u_E3, self.exponents_K3, self.degree)
         return edge_EK.new_zeros(n_atoms, edge_EK.shape[1]).index_add(0, center_E, edge_EK)
 
     def contract(self, moments_AK: Tensor) -> Tensor:
@@ -94,6 +95,7 @@ def program(basis: Basis, device: torch.device) -> Program:
     return Program(
         mu_K=index([mu for mu, *_ in basis.components]),
         exponents_K3=index([list(abc) for _, *abc in basis.components]),
+        degree=max(exponent for _, *abc in basis.components for exponent in abc),
         layers=tuple(layers),
         scalars_B=index([number[s] for s in basis.scalars]),
     )
