@@ -80,7 +80,7 @@ def _unknown_key(keys: Keys, schema: Schema) -> str:
     elsewhere = {
         name: f"{title}.{name}"
         for title, reference in schema["properties"].items()
-        for name in _followed(reference, schema)["properties"]
+        for name in _followed(reference, schema).get("properties", ())
     }
     near = elsewhere.get(key) or closest(key, known) or elsewhere.get(closest(key, elsewhere))
     advice = f"did you mean {near}?" if near else "remove it"
