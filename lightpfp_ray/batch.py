@@ -99,6 +99,19 @@ class Batch:
             shifts_N3=self.shift_E3,
         )
 
+    def within(self, cutoff: float) -> Batch:
+        """The same batch with the edges of r < cutoff alone, in A, its own."""
+        own = self.with_own_edges()
+        inside_E = own.edge_vectors().norm(dim=-1) < cutoff
+        n_edges_A = torch.bincount(own.center_E[inside_E], minlength=own.n_atoms)
+        return replace(
+            own,
+            first_edge_A=n_edges_A.cumsum(0) - n_edges_A,
+            n_edges_A=n_edges_A.to(own.n_edges_A.dtype),
+            neighbors_N=own.neighbors_N[inside_E],
+            shifts_N3=own.shifts_N3[inside_E],
+        )
+
     def to(self, device: torch.device) -> Batch:
         """The same batch on another device, which receives the batch's own edges alone."""
         if device == self.positions_A3.device:

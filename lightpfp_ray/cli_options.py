@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import click
 
 
@@ -45,6 +48,53 @@ keys = click.option(
     metavar="LABEL=NAME",
     help="Which entry of the files is a label, as energy=REF_energy; of energy, forces, stress, "
     "virial, weight, group, and species=In,P for files that number their elements.",
+)
+
+skip_bad = click.option(
+    "--skip-bad",
+    is_flag=True,
+    help="Leave out structures with NaN labels or unknown elements, counted, in place of refusing.",
+)
+
+cache = click.option("--cache", type=click.Path(path_type=Path), help="Of prepared structures.")
+
+cpus_per_worker = click.option(
+    "--cpus-per-worker", type=click.IntRange(1), help="Threads of each worker."
+)
+
+device = click.option(
+    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"])
+)
+
+
+def together(*options: Callable) -> Callable:
+    """Several options as one decorator, in that order."""
+
+    def decorated(command: Callable) -> Callable:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
+
+
+in_mlflow = together(
+    click.option(
+        "--tracking-uri", help="MLflow server or store; default: mlflow.db beside the output."
+    ),
+    click.option("--experiment", default="lightpfp_ray", show_default=True, help="Of MLflow."),
+    click.option("--run-name", help="Of MLflow; default: the name of the output folder."),
+)
+
+on_ray = together(
+    click.option("--address", help='Ray cluster; "local": a Ray of this command\'s own.'),
+    click.option(
+        "--wait-for-nodes",
+        default=0.0,
+        metavar="SECONDS",
+        help="How long a cluster that scales up has to become large enough for the workers.",
+    ),
+    click.option("--verbose", is_flag=True, help="Show the logs of Ray and its workers."),
 )
 
 species = click.option(

@@ -6,7 +6,17 @@ from pathlib import Path
 
 import click
 
-from .cli_options import ManyValues, data, keys
+from .cli_options import (
+    ManyValues,
+    cache,
+    cpus_per_worker,
+    data,
+    device,
+    in_mlflow,
+    keys,
+    on_ray,
+    skip_bad,
+)
 
 
 @click.command(cls=ManyValues)
@@ -25,34 +35,17 @@ from .cli_options import ManyValues, data, keys
     help="Folder of the run: potential, metrics, journal, pictures; the same command goes on.",
 )
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--cpus-per-worker", type=click.IntRange(1), help="Threads of each worker.")
-@click.option(
-    "--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"])
-)
+@cpus_per_worker
+@device
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
 )
 @keys
 @click.option("--fresh", is_flag=True, help="Remove an earlier run from the output folder first.")
-@click.option(
-    "--skip-bad",
-    is_flag=True,
-    help="Leave out structures with NaN labels or unknown elements, counted, in place of refusing.",
-)
-@click.option(
-    "--tracking-uri", help="MLflow server or store; default: mlflow.db beside the output."
-)
-@click.option("--experiment", default="lightpfp_ray", show_default=True, help="Of MLflow.")
-@click.option("--run-name", help="Of MLflow; default: the name of the output folder.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Of prepared structures.")
-@click.option("--address", help='Ray cluster; "local": a Ray of this command\'s own.')
-@click.option(
-    "--wait-for-nodes",
-    default=0.0,
-    metavar="SECONDS",
-    help="How long a cluster that scales up has to become large enough for the workers.",
-)
-@click.option("--verbose", is_flag=True, help="Show the logs of Ray and its workers.")
+@skip_bad
+@in_mlflow
+@cache
+@on_ray
 def train(**options) -> None:
     """Train a potential as CONTROL says, in stages, data-parallel on Ray, recorded in MLflow.
 

@@ -161,6 +161,15 @@ def resources(
     return asked
 
 
+def slots(each: Resources) -> int:
+    """How many of such groups of workers the cluster holds at a time; at least one."""
+    cpus, gpus = _totals()
+    room = cpus // (each.workers * each.cpus_per_worker)
+    if each.device == "cuda":
+        room = min(room, gpus // each.workers)
+    return max(1, room)
+
+
 def _totals() -> tuple[int, int]:
     """CPUs and GPUs of the nodes that are there."""
     import ray

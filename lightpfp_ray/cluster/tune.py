@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 from ray import tune
@@ -25,9 +25,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from ..errors import UserError
 from ..journal import records
+from ..sweep.file import Sweep
 from ..sweep.space import Choices, Point
 from ..sweep.trials import Trial, TrialFolder
-from ..sweep.file import Sweep
 from .errors import unwrap
 from .session import Resources
 from .trainer import Job, fit
@@ -72,11 +72,18 @@ class Study:
         return TrialFolder.at(self.folder / trial.name)
 
 
-def search(study: Study, at_a_time: int, ended: Callable[[Trial, str], None], scratch: Path) -> None:
+class Audience(Protocol):
+    """Is told in the driver how the trials go."""
+
+    def begun(self, trial: Trial) -> None: ...
+    def ended(self, trial: Trial, failure: str) -> None:
+        """`failure`: a line where it failed, else ""."""
+
+
+def search(study: Study, at_a_time: int, audience: Audience, scratch: Path) -> None:
     """Run all trials, on a Ray that is initialised.
 
-    `ended` is called with each trial, and with a line where it failed. `scratch`: a folder for
-    Tune's own records, removed.
+    `scratch`: a folder for Tune's own records, removed.
     """
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
@@ -103,7 +110,7 @@ def search(study: Study, at_a_time: int, ended: Callable[[Trial, str], None], sc
             reuse_actors=not study.nested,
         ),
         run_config=tune.RunConfig(
-            name="sweep", storage_path=str(storage), verbose=0, callbacks=[Watch(study, ended)]
+            name="sweep", storage_path=str(storage), verbose=0, callbacks=[Watch(study, audience)]
         ),
     )
     try:
@@ -232,8 +239,16 @@ class Grouped(FIFOScheduler):
 class Watch(tune.Callback):
     """In the driver: notes in a trial's folder that it was stopped, and tells that it ended."""
 
-    def __init__(self, study: Study, ended: Callable[[Trial, str], None]) -> None:
-        self.study, self.ended = study, ended
+    def __init__(self, study: Study, audience: Audience) -> None:
+        self.study, self.audience = study, audience
+
+    def __getstate__(self) -> dict:
+        """Tune keeps callbacks for a `Tuner.restore`, which is not used here."""
+        return {}
+
+    def on_trial_start(self, iteration: int, trials: list, trial: TuneTrial, **info) -> None:
+        if ours := self._trial(trial):
+            self.audience.begun(ours)
 
     def on_trial_complete(self, iteration: int, trials: list, trial: TuneTrial, **info) -> None:
         ours = trial_of(self.study.sweep, trial.config)
@@ -241,14 +256,18 @@ class Watch(tune.Callback):
         if folder.state == "open":
             percent = trial.last_result.get("percent", 0)
             folder.end("stopped", f"behind the others at {percent:.0f} % of its epochs")
-        self.ended(ours, "")
+        self.audience.ended(ours, "")
 
     def on_trial_error(self, iteration: int, trials: list, trial: TuneTrial, **info) -> None:
+        if ours := self._trial(trial):
+            self.audience.ended(ours, failure(trial.get_error()))
+
+    def _trial(self, trial: TuneTrial) -> Trial | None:
+        """None where Optuna chose values that contradict each other."""
         try:
-            ours = trial_of(self.study.sweep, trial.config)
+            return trial_of(self.study.sweep, trial.config)
         except UserError:
-            return  # values that Optuna chose and that contradict each other: no trial
-        self.ended(ours, failure(trial.get_error()))
+            return None
 
 
 def failure(error: BaseException | None) -> str:

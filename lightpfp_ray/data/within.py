@@ -16,31 +16,23 @@ BLOCK_ATOMS = 20_000
 def within(structures: StructureSet, cutoff: float) -> StructureSet:
     """The edges with r < cutoff, in A; copied out of the cache, 10 bytes each.
 
-    The cache must have been prepared with at least that cutoff.
+    The cache must have been prepared with at least that cutoff, and hold its atoms without gaps.
     """
+    if not len(structures):
+        return structures
     order = np.argsort(structures.first_atom_S.numpy(), kind="stable")  # as the atoms lie
-    n_edges_A = torch.zeros_like(structures.n_edges_A, memory_format=torch.contiguous_format)
-    n_edges_S = np.zeros(len(structures), np.int64)
-    neighbors, shifts = [structures.neighbors_E[:0]], [structures.shifts_E3[:0]]
     ends = np.cumsum(structures.counts.n_atoms[order])
-    atom = 0
-    for block in np.split(order, np.flatnonzero(np.diff(ends // BLOCK_ATOMS)) + 1):
-        batch = structures.batch(block).with_own_edges()
-        inside_E = batch.edge_vectors().norm(dim=-1) < cutoff
-        kept_A = torch.bincount(batch.center_E[inside_E], minlength=batch.n_atoms)
-        n_edges_A[atom : atom + batch.n_atoms] = kept_A
-        n_edges_S[block] = torch.bincount(
-            batch.structure_A, kept_A.double(), minlength=len(block)
-        ).numpy()
-        neighbors.append(batch.neighbors_N[inside_E])
-        shifts.append(batch.shifts_N3[inside_E])
-        atom += batch.n_atoms
-    edges_A = n_edges_A.long()
+    blocks = np.split(order, np.flatnonzero(np.diff(ends // BLOCK_ATOMS)) + 1)
+    batches = [structures.batch(block).within(cutoff) for block in blocks]
+    n_edges_A = torch.cat([batch.n_edges_A for batch in batches])
+    n_edges_S = np.zeros(len(structures), np.int64)
+    for block, batch in zip(blocks, batches, strict=True):
+        n_edges_S[block] = np.add.reduceat(batch.n_edges_A.numpy(), batch.first_atom_S.numpy())
     return replace(
         structures,
-        first_edge_A=edges_A.cumsum(0) - edges_A,
+        first_edge_A=n_edges_A.long().cumsum(0) - n_edges_A,
         n_edges_A=n_edges_A,
-        neighbors_E=torch.cat(neighbors),
-        shifts_E3=torch.cat(shifts),
+        neighbors_E=torch.cat([batch.neighbors_N for batch in batches]),
+        shifts_E3=torch.cat([batch.shifts_N3 for batch in batches]),
         counts=replace(structures.counts, n_edges=n_edges_S),
     )

@@ -35,6 +35,9 @@ OF_THE_DATA = (
     "common_config.max_energy",
     "common_config.max_forces",
     "lightpfp_ray.test_fraction",
+    "lightpfp_ray.max_volume_per_atom",
+    "lightpfp_ray.min_distance",
+    "lightpfp_ray.max_stress",
 )
 """Keys by which structures are chosen: the same for all trials, else errors are not comparable."""
 
@@ -204,12 +207,12 @@ def _domain(given: Any) -> Choices | Range | str:
 def _wrong_counts(document: Document, options: Options, found: Space) -> Iterator[str]:
     if options.search != "grid" and options.trials is None:
         yield (
-            f'{document.place(("search",))}: trials: found none, expected how many for search '
+            f"{document.place(('search',))}: trials: found none, expected how many for search "
             f'"{options.search}": give it'
         )
     if options.search == "grid" and options.trials is not None:
         yield (
-            f"{document.place(('trials',))}: trials: found {options.trials}, but search \"grid\" "
+            f'{document.place(("trials",))}: trials: found {options.trials}, but search "grid" '
             'tries all combinations: leave it out, or search "random"'
         )
 

@@ -23,16 +23,13 @@ def pareto_plot(rows: Sequence[Row], objective: str, path: Path) -> None:
     axes = figure.subplots()
     done = [row for row in rows if row.finished and _cost(row) is not None]
     axes.set_ylabel(title(objective).replace("/A", "/Å"))
-    axes.set_xlabel("time of a step of MD (µs per atom, one core)" if _timed(rows) else "parameters")
+    timed = any(row.us_per_atom is not None for row in rows)
+    axes.set_xlabel("time of a step of MD (µs per atom, one core)" if timed else "parameters")
     if not done:
         axes.text(0.5, 0.5, "no finished trial", ha="center", transform=axes.transAxes, color=GREY)
     else:
         _points(axes, done)
     FigureCanvasAgg(figure).print_png(path, pil_kwargs={"optimize": True})
-
-
-def _timed(rows: Sequence[Row]) -> bool:
-    return any(row.us_per_atom is not None for row in rows)
 
 
 def _cost(row: Row) -> float | None:

@@ -9,10 +9,12 @@ loads MLflow before it is used.
 from .potential import fetch_potential
 from .recorder import Recorder, Recording, track, where
 from .store import checked_uri, default_uri
+from .sweep import SweepRecorder
 
 __all__ = [
     "Recorder",
     "Recording",
+    "SweepRecorder",
     "checked_uri",
     "default_uri",
     "fetch_potential",

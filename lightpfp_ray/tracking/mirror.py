@@ -32,6 +32,9 @@ PARAM_LENGTH = 500
 TOKEN = "lightpfp_ray.recording"
 """Tag by which the run is found again."""
 
+PARENT = "mlflow.parentRunId"
+"""Tag by which MLflow shows a run below another."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -44,6 +47,7 @@ class Recording:
     token: str = field(default_factory=lambda: uuid.uuid4().hex)
     run_id: str | None = None  # for people; the run is found by its token
     experiment_id: str | None = None
+    parent: str | None = None  # id of the run that this one is a part of
 
     @staticmethod
     def file(output: OutputFolder) -> Path:
@@ -95,7 +99,8 @@ class Mirror:
         return self.client.create_run(
             experiment,
             start_time=began and int(1000 * began),
-            tags={TOKEN: recording.token},
+            tags={TOKEN: recording.token}
+            | ({PARENT: recording.parent} if recording.parent else {}),
             run_name=recording.name,
         )
 
@@ -128,7 +133,7 @@ class Mirror:
             self.held.clear()
         return self._send(self._due(records)) + self._send(self._settled())
 
-    def finish(self, status: str) -> int:
+    def finish(self, status: str, with_potential: bool = True) -> int:
         """Send the rest and set the status, which is written last: a run that has it already is
         complete. `status`: FINISHED, FAILED or KILLED. Returns the number of points.
         """
@@ -140,7 +145,7 @@ class Mirror:
             out = self.output
             self._log_files(out.journal, out.metrics, out.skipped)
             self._log_files(out.parity, out.losses, out.report)
-            if status == "FINISHED":
+            if status == "FINISHED" and with_potential:
                 log_potential(self.client, self.run_id, out.potential)
             self.client.set_terminated(self.run_id, status)
         return n

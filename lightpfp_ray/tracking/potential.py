@@ -54,6 +54,31 @@ def log_potential(client: MlflowClient, run_id: str, folder: Path) -> None:
     client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
 
 
+def register(client: MlflowClient, run_id: str, name: str, alias: str) -> int:
+    """Make the potential of a run the one that `models:/name@alias` means; its version.
+
+    A potential that has a version under this name keeps it.
+    """
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    model = _linked_model(client, client.get_run(run_id))
+    known = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'")
+    version = (
+        known[0]
+        if known
+        else client.create_model_version(
+            name, model.artifact_location, run_id, model_id=model.model_id
+        )
+    )
+    client.set_registered_model_alias(name, alias, version.version)
+    return int(version.version)
+
+
 def _save_model(path: Path, **options: Any) -> None:
     """As MLflow does, without its advice on type hints and examples: the signature is given."""
     import mlflow.pyfunc
