@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ray
-from ray import tune
+from ray import cloudpickle, tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
@@ -260,7 +260,7 @@ class Watch(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list, trial: TuneTrial, **info) -> None:
         if ours := self._trial(trial):
-            self.audience.ended(ours, failure(trial.get_error()))
+            self.audience.ended(ours, failure(_error_of(trial)))
 
     def _trial(self, trial: TuneTrial) -> Trial | None:
         """None where Optuna chose values that contradict each other."""
@@ -268,6 +268,16 @@ class Watch(tune.Callback):
             return trial_of(self.study.sweep, trial.config)
         except UserError:
             return None
+
+
+def _error_of(trial: TuneTrial) -> BaseException | None:
+    """What Tune has just written beside its own log; `Trial.get_error` finds it only later."""
+    for path in filter(None, (trial.pickled_error_file, trial.error_file)):
+        if Path(path).exists():
+            content = Path(path).read_bytes()
+            pickled = path == trial.pickled_error_file
+            return cloudpickle.loads(content) if pickled else RuntimeError(content.decode())
+    return None
 
 
 def failure(error: BaseException | None) -> str:
