@@ -214,10 +214,10 @@ def _train(
         with Progress(output.journal, total):
             fit(job, asked, session, output.path / ".ray")
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
-        write_results(output, manifest, sets, _facts(asked))
+        write_results(output, manifest, sets, facts_of(asked))
 
 
-def _facts(asked: Resources) -> dict[str, str]:
+def facts_of(asked: Resources) -> dict[str, str]:
     """What the report tells of the machine and the program."""
     from .mtp.engine import description
 

@@ -23,7 +23,16 @@ from .errors import UserError
 from .files import write_atomically
 from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_zoo
-from .run import Request, cache_of, job_of, own_version, prepared, start_of, uri_of, write_metrics
+from .run import (
+    Request,
+    cache_of,
+    facts_of,
+    job_of,
+    own_version,
+    prepared,
+    start_of,
+    uri_of,
+)
 from .sweep import Sweep, Trial, TrialFolder
 from .sweep.file import as_text
 from .sweep.picture import pareto_plot
@@ -31,6 +40,7 @@ from .sweep.table import Row, best, front, lines, row_of, saved, title
 
 if TYPE_CHECKING:
     from .cluster.tune import Tell
+    from .config import ControlFile
     from .data.dataset import StructureSet
     from .data.manifest import Manifest
 
@@ -153,7 +163,7 @@ def run_sweep(sweep: Sweep, request: Request, model_name: str | None = None) -> 
         outcome = Outcome(sweep, folder, recorder)
         train = partial(train_trial, manifest.path, starts, each)
         _search(outcome, train, each, at_a_time)
-    _conclude(outcome, sets, model_name or folder.path.name)
+    _conclude(outcome, manifest, sets, facts_of(each), model_name or folder.path.name)
 
 
 def _room(sweep: Sweep, request: Request, local: bool) -> tuple[Resources, int]:
@@ -226,8 +236,8 @@ def train_trial(
     from .cluster.trainer import train
     from .cluster.tune import TellingJournal, fit_and_tell
     from .data.manifest import Manifest
-    from .data.within import within
     from .journal import Journal
+    from .results import write_metrics
     from .training.context import LocalContext
 
     output, control = folder.output, trial.control
@@ -241,15 +251,30 @@ def train_trial(
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
     else:
         torch.set_num_threads(each.cpus_per_worker)
-        if control.mtp_config.rc < manifest.cutoff:
-            sets = {name: within(found, control.mtp_config.rc) for name, found in sets.items()}
+        sets = _within(sets, manifest, control)
         train(job, sets, LocalContext(), TellingJournal(Journal(job.journal), tell))
     write_metrics(output, sets)
 
 
-def _conclude(outcome: Outcome, sets: Mapping[str, StructureSet], model_name: str) -> None:
-    """Measure the potentials where nothing else runs; table, picture, MLflow."""
-    from .run import draw_pictures
+def _within(
+    sets: Mapping[str, StructureSet], manifest: Manifest, control: ControlFile
+) -> dict[str, StructureSet]:
+    """The sets with the edges of the trial's own cutoff."""
+    from .data.within import within
+
+    rc = control.mtp_config.rc
+    return {k: within(found, rc) if rc < manifest.cutoff else found for k, found in sets.items()}
+
+
+def _conclude(
+    outcome: Outcome,
+    manifest: Manifest,
+    sets: Mapping[str, StructureSet],
+    facts: Mapping[str, str],
+    model_name: str,
+) -> None:
+    """Measure the potentials where nothing else runs; table, picture, report, MLflow."""
+    from .results import write_results
 
     sweep, folder, objective = outcome.sweep, outcome.folder, outcome.sweep.options.objective
     for row in outcome.rows():
@@ -263,9 +288,11 @@ def _conclude(outcome: Outcome, sets: Mapping[str, StructureSet], model_name: st
     if winner is None:
         raise UserError("no trial finished: the table says why")
     output = OutputFolder(folder.trials / winner.trial.name)
-    if not output.parity.exists():
-        draw_pictures(output, dict(sets))
+    if not output.report.exists():
+        own = _within(sets, manifest, winner.trial.control)
+        write_results(output, manifest, own, facts)
     click.echo(f"best:       {winner.trial.label}: {output.potential}")
+    click.echo(f"report:     {output.report}")
     click.echo(f"picture:    {folder.picture}, table: {folder.table}")
     worth = {row.trial.name for row in [*front(rows), winner]}
     found = outcome.recorder.conclude(

@@ -51,6 +51,9 @@ OUT_OF_MEMORY = (
     "it ran out of memory: fewer trials at a time (--cpus-per-worker), or a smaller batch_size"
 )
 
+LOW_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory")
+"""In what Ray says where its memory monitor ended a process."""
+
 Tell = Callable[[dict[str, Any]], None]
 """Takes the record of an epoch as it is written."""
 
@@ -156,9 +159,9 @@ def _searcher(study: Study):
     from ray.tune.search.optuna import OptunaSearch
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return OptunaSearch(
-        seed=study.sweep.options.seed, points_to_evaluate=list(_known(study)) or None
-    )
+    known = list(_known(study))
+    seed = study.sweep.options.seed + len(known)  # the same would draw the known ones again
+    return OptunaSearch(seed=seed, points_to_evaluate=known or None)
 
 
 def _known(study: Study) -> Iterator[dict[str, Any]]:
@@ -285,7 +288,7 @@ def failure(error: BaseException | None) -> str:
     if found := unwrap(error):
         return str(found).replace("\n", "; ")
     said = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, ray.exceptions.OutOfMemoryError) or "memory" in " ".join(said[:3]).lower():
+    if any(sign in str(error) for sign in LOW_MEMORY):
         return OUT_OF_MEMORY
     if isinstance(error, ray.exceptions.RayActorError | ray.exceptions.WorkerCrashedError):
         return "its process was killed: the same command goes on from its last checkpoint"
