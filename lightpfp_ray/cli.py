@@ -13,6 +13,7 @@ from .errors import UserError
 COMMANDS = {
     "train": ("cli_train", "train", "Train a potential from a control file and structures."),
     "sweep": ("cli_sweep", "sweep", "Train with some values varied, and compare what comes out."),
+    "forecast": ("cli_forecast", "forecast", "How long a training will take."),
     "evaluate": ("cli_evaluate", "evaluate", "Errors of a potential on labelled structures."),
     "grade": ("cli_grade", "grade", "How far structures lie outside of the training set."),
     "track": ("cli_track", "track", "Bring MLflow up to date with a training's folder."),

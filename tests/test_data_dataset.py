@@ -89,3 +89,14 @@ def test_batches_do_not_depend_on_the_source_of_a_structure(cache):
     structures = cache[1][:3]
     moved = [replace(s, source="elsewhere") for s in structures]
     assert_equal(batch_from_structures(structures, CUTOFF), batch_from_structures(moved, CUTOFF))
+
+
+def test_a_subset_draws_the_batches_of_the_set(cache):
+    folder, _ = cache
+    whole = StructureSet.open(folder, "train")
+    chosen = np.array([7, 2, 9, 0])
+    subset = whole.subset(chosen)
+    assert len(subset) == 4
+    assert subset.counts.n_edges.tolist() == whole.counts.n_edges[chosen].tolist()
+    assert [subset.source(i) for i in range(4)] == [whole.source(int(i)) for i in chosen]
+    assert_equal(subset.batch([3, 1]), whole.batch(chosen[[3, 1]]))

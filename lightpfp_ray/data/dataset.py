@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,18 @@ class Counts:
     weight: np.ndarray
     group: np.ndarray  # index in group_names
     group_names: tuple[str, ...]
+
+
+OF_STRUCTURES = (
+    "first_atom_S",
+    "atoms_S",
+    "cell_S33",
+    "volume_S",
+    "energy_S",
+    "stress_S6",
+    "weight_S",
+)
+"""Arrays of a set with a row a structure."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +86,17 @@ class StructureSet:
     def source(self, index: int) -> str:
         """Where a structure was read: "file.extxyz#12"."""
         return self.sources[index].as_py()
+
+    def subset(self, indices: np.ndarray) -> StructureSet:
+        """Some of the structures as a set, in that order; no atom or edge is copied."""
+        rows = np.asarray(indices, dtype=np.int64)
+        columns = {k: v[rows] for k, v in vars(self.counts).items() if k != "group_names"}
+        return replace(
+            self,
+            **{name: getattr(self, name)[torch.from_numpy(rows)] for name in OF_STRUCTURES},
+            counts=replace(self.counts, **columns),
+            sources=self.sources.take(pa.array(rows)),
+        )
 
     def batch(self, indices: np.ndarray | Sequence[int] | Tensor) -> Batch:
         """The structures of some indices (B,), in that order; none is a valid batch."""

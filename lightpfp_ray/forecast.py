@@ -1,0 +1,207 @@
+"""How long a training will take: the training itself, short and on a part of its structures, and
+what follows from that for all of it.
+
+A probe runs all stages with two epochs each, on some batches; a second one has a quarter of the
+structures in batches of a quarter. From the two follow what a step costs whatever its size, and
+what an edge costs, in every stage; and the same for what lies between the stages and at the end.
+"""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .config.stages import split_epochs
+from .data.dataset import StructureSet
+from .journal import Journal, records
+from .output import OutputFolder
+from .scaling import Costs, Network, epoch_s, largest_shares
+from .training.batches import n_batches, permutation
+
+if TYPE_CHECKING:
+    from .cluster.trainer import Job
+    from .config import ControlFile, Stage
+
+BATCHES = 4
+"""Of the larger probe."""
+
+EPOCHS = 2
+"""Of each stage of a probe; the quicker one counts."""
+
+SMALLER = 4
+"""The second probe is smaller by this factor."""
+
+Sets = Mapping[str, StructureSet]
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A short training. Edges are those of training set and test set; times in s."""
+
+    batch_size: int
+    n_structures: int
+    n_steps: int  # of an epoch
+    n_edges: int
+    epoch_s: Mapping[str, float]  # by stage
+    between_s: float  # from the first parameters to the errors of the finished potential
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is to be expected of a training. Times in s, of one worker where nothing is said."""
+
+    stages: tuple[Stage, ...]
+    costs: Mapping[str, Costs]  # by stage
+    once_s: float  # what a process does but once, as loading libraries
+    between: Costs  # of a training, by structures
+    train: StructureSet
+    n_edges: int  # of both sets
+    batch_size: int
+    n_parameters: int
+    n_basis: int
+    us_per_atom: float  # a step of MD on one core
+    peak_bytes: int
+    network: Network = field(default_factory=Network)
+
+    @property
+    def n_steps(self) -> int:
+        return n_batches(len(self.train), self.batch_size)
+
+    def epoch_s(self, stage: str, n_workers: int = 1) -> float:
+        shares = self._largest_shares(n_workers)
+        return epoch_s(
+            self.costs[stage], self.network, self.n_steps, shares, n_workers, self.n_parameters
+        )
+
+    def total_s(self, n_workers: int = 1, stages: Sequence[Stage] | None = None) -> float:
+        """Of all stages, and what lies between them and at their end."""
+        stages = self.stages if stages is None else stages
+        epochs = sum(stage.epochs * self.epoch_s(stage.name, n_workers) for stage in stages)
+        return self.once_s + epochs + self.between.epoch_s(1, len(self.train)) / n_workers
+
+    def _largest_shares(self, n_workers: int) -> float:
+        """Edges that the slowest worker has in an epoch, its part of the test set among them."""
+        edges = self.train.counts.n_edges
+        order = permutation(len(self.train), 0, 1)
+        some = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
+        few = some[:: max(1, len(some) // 20)]
+        mean = sum(float(edges[batch].sum()) for batch in few) / n_workers
+        imbalance = largest_shares(few, edges, n_workers) / mean if mean else 1.0
+        return self.n_edges / n_workers * imbalance
+
+    def us_per_atom_and_step(self, stage: str) -> float:
+        """Of training: an epoch by the atoms of the training set."""
+        return 1e6 * self.epoch_s(stage) / int(self.train.counts.n_atoms.sum())
+
+
+def forecast(job: Job, sets: Sets) -> Forecast:
+    """Measure a training on this machine, with as many threads as torch has."""
+    from .potential import load
+    from .speed import us_per_atom
+
+    size, batch_size = len(sets["train"]), job.plan.batch_size
+    large = min(size, BATCHES * batch_size)
+    small = max(1, large // SMALLER)
+    with tempfile.TemporaryDirectory() as scratch:
+        first, *probes = [
+            probe(job, sets, n, max(1, n_batch), Path(scratch) / name)
+            for name, n, n_batch in (
+                ("first", small, batch_size // SMALLER),
+                ("small", small, batch_size // SMALLER),
+                ("large", large, batch_size),
+            )
+        ]
+        model = load(Path(scratch) / "large" / "potential").model
+        speed = us_per_atom(model, sets["test"] if len(sets["test"]) else sets["train"])
+    counts = [p.n_structures for p in probes]
+    return Forecast(
+        stages=job.plan.stages,
+        costs={
+            stage.name: Costs.fitted(
+                [p.n_steps for p in probes],
+                [p.n_edges for p in probes],
+                [p.epoch_s[stage.name] for p in probes],
+            )
+            for stage in job.plan.stages
+            if stage.epochs
+        },
+        once_s=max(0.0, first.between_s - probes[0].between_s),
+        between=Costs.fitted([1, 1], counts, [p.between_s for p in probes]),
+        train=sets["train"],
+        n_edges=sum(int(found.counts.n_edges.sum()) for found in sets.values()),
+        batch_size=batch_size,
+        n_parameters=sum(p.numel() for p in model.parameters()),
+        n_basis=len(model.basis.scalars),
+        us_per_atom=speed,
+        peak_bytes=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
+
+
+def probe(job: Job, sets: Sets, n_train: int, batch_size: int, folder: Path) -> Probe:
+    """Train a little on `n_train` structures of the training set and as large a part of the test
+    set.
+    """
+    from .cluster.trainer import train
+    from .training.context import LocalContext
+
+    part = n_train / len(sets["train"])
+    some = {split: _spread(found, part) for split, found in sets.items()}
+    output = OutputFolder(folder)
+    folder.mkdir()
+    stages = tuple(replace(s, epochs=min(s.epochs, EPOCHS)) for s in job.plan.stages)
+    plan = replace(
+        job.plan,
+        stages=stages,
+        batch_size=batch_size,
+        folder=output.checkpoints,
+        checkpoint_interval_s=1e9,
+    )
+    short = replace(job, plan=plan, journal=output.journal, potential=output.potential)
+    began = time.monotonic()
+    train(short, some, LocalContext(), Journal(output.journal))
+    seconds = time.monotonic() - began
+    epochs = [r for r in records(output.journal) if r["type"] == "epoch"]
+    quickest = {
+        stage.name: min(r["seconds"] for r in epochs if r["stage"] == stage.name)
+        for stage in stages
+        if stage.epochs
+    }
+    return Probe(
+        batch_size=batch_size,
+        n_structures=len(some["train"]),
+        n_steps=n_batches(len(some["train"]), batch_size),
+        n_edges=sum(int(found.counts.n_edges.sum()) for found in some.values()),
+        epoch_s=quickest,
+        between_s=seconds - sum(r["seconds"] for r in epochs),
+    )
+
+
+def _spread(structures: StructureSet, part: float) -> StructureSet:
+    """A part of a set, evenly spread over it."""
+    n = min(len(structures), round(part * len(structures)) or 1)
+    return structures.subset(np.linspace(0, len(structures) - 1, n).round().astype(int))
+
+
+def fitting_epochs(found: Forecast, control: ControlFile, budget_s: float, n_workers: int) -> int:
+    """The largest total_epoch whose training takes at most `budget_s`; at least 1."""
+    multi = control.multistage_config
+
+    def seconds(total: int) -> float:
+        epochs = split_epochs(total, multi.epoch_list, multi.use_calib_stage)
+        stages = [replace(s, epochs=n) for s, n in zip(found.stages, epochs, strict=True)]
+        return found.total_s(n_workers, [s for s in stages if s.epochs])
+
+    low, high = 1, 2
+    while seconds(high) <= budget_s and high < 2**30:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if seconds(middle) <= budget_s else (low, middle)
+    return low
