@@ -13,6 +13,7 @@ FORBIDDEN = {
     "mtp": {"data", "training", "config", "ase", "pyarrow", "pydantic", "ray", "mlflow"},
     "training": {"data", "ase", "pyarrow", "ray", "mlflow"},
     "data": {"training", "cluster", "ray", "mlflow"},
+    "doctor": {"cluster", "config", "ray", "mlflow"},
     "config": {"mtp", "data", "training", "cluster", "torch", "ase", "pyarrow", "ray", "mlflow"},
 }
 

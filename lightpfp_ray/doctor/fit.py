@@ -13,7 +13,7 @@ so that many robust fits, with and without some labels, cost nothing more.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..data.collate import batch_from_structures
 from ..data.structure import Structure
 from ..mtp.engine.torch_engine import sum_by
 from ..mtp.levels import Levels, make_basis
@@ -47,37 +46,33 @@ class Design:
     energy_SP: np.ndarray  # eV, of totals
     forces_NP: np.ndarray  # eV/A, N = 3 A
     stress_SP: np.ndarray  # eV/A^3, (S, 6, P), NaN where none is defined
-    structure_N: np.ndarray  # the structure of each row of forces
     n_species: int
 
 
 def design(
-    structures: Sequence[Structure], min_dist: float, cutoff: float, seed: int, n_models: int
+    batches: Sequence[Batch], min_dist: float, cutoff: float, seed: int, n_models: int
 ) -> Design:
-    """Of structures with at least one atom; lengths in A."""
-    species = sorted({int(z) for s in structures for z in s.numbers})
+    """Of batches whose edges are those within the cutoff; lengths in A."""
+    species = sorted({int(z) for batch in batches for z in batch.numbers_A.unique()})
     radial = RadialShape(cutoff, min_dist, N_Q, scaling=1.0 / cutoff**2)
     models = [_random(species, radial, seed + n) for n in range(n_models)]
     parts = []
-    batches = []
-    for block in _blocks(structures, cutoff):
-        batch = batch_from_structures(block, cutoff)
-        batches.append(batch)
-        columns = [_columns(model, batch) for model in models]
+    for batch in batches:
+        edges = _Edges.of(models[0], batch)
+        columns = [_columns(model, edges) for model in models]
         parts.append([torch.cat(kind, -1) for kind in zip(*columns, strict=True)])
     energy_SB, forces_NB, stress_SB = (torch.cat(p).numpy() for p in zip(*parts, strict=True))
-    counts_SC = _counts(structures, species)
     return Design(
-        energy_SP=np.hstack([energy_SB, counts_SC]),
+        energy_SP=np.hstack([energy_SB, np.vstack([_counts(b, species) for b in batches])]),
         forces_NP=np.pad(forces_NB, ((0, 0), (0, len(species)))),
         stress_SP=np.pad(stress_SB, ((0, 0), (0, 0), (0, len(species)))),
-        structure_N=np.repeat(np.arange(len(structures)), [3 * len(s.numbers) for s in structures]),
         n_species=len(species),
     )
 
 
-def _counts(structures: Sequence[Structure], species: list[int]) -> np.ndarray:
-    return np.array([[np.sum(s.numbers == z) for z in species] for s in structures], float)
+def _counts(batch: Batch, species: list[int]) -> np.ndarray:
+    one_hot_AC = batch.numbers_A[:, None] == torch.tensor(species)
+    return sum_by(batch.structure_A, one_hot_AC.double(), batch.n_structures).numpy()
 
 
 def _random(species: list[int], radial: RadialShape, seed: int) -> MTP:
@@ -88,9 +83,10 @@ def _random(species: list[int], radial: RadialShape, seed: int) -> MTP:
     return model
 
 
-def _blocks(structures: Sequence[Structure], cutoff: float):
+def blocks(structures: Sequence[Structure], cutoff: float) -> Iterator[list[Structure]]:
     """Consecutive structures with about as many edges as may be held; a guess by the volume."""
-    block, edges = [], 0.0
+    block: list[Structure] = []
+    edges = 0.0
     for structure in structures:
         atoms = len(structure.numbers)
         volume = abs(np.linalg.det(structure.cell)) or np.inf
@@ -104,13 +100,59 @@ def _blocks(structures: Sequence[Structure], cutoff: float):
         yield block
 
 
-def _columns(model: MTP, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+@dataclass(frozen=True)
+class _Edges:
+    """What all the random potentials share on the edges of a batch."""
+
+    batch: Batch
+    center_E: Tensor
+    neighbor_E: Tensor
+    r_E3: Tensor
+    basis_EQ: Tensor
+    slope_EQ: Tensor  # d/dr
+    monomials_EK: Tensor  # w(u), u = r_ij / r
+    slopes_EK3: Tensor  # dw/du / r
+    degree_K: Tensor
+
+    @classmethod
+    def of(cls, model: MTP, batch: Batch) -> _Edges:
+        exponents_K3 = program(model.basis, torch.device("cpu")).exponents_K3
+        r_E3 = batch.edge_vectors()
+        r_E = r_E3.norm(dim=-1)
+        u_E3 = r_E3 / r_E[:, None]
+        slopes = []
+        for axis in range(3):
+            lowered_K3 = exponents_K3.clone()
+            lowered_K3[:, axis] = (lowered_K3[:, axis] - 1).clamp(min=0)
+            slopes.append(exponents_K3[:, axis] * monomials_of(u_E3, lowered_K3) / r_E[:, None])
+        return cls(
+            batch,
+            batch.center_E,
+            batch.neighbor_E,
+            r_E3,
+            *_radial(model.radial, r_E),
+            monomials_of(u_E3, exponents_K3),
+            torch.stack(slopes, -1),
+            exponents_K3.sum(-1),
+        )
+
+
+def _radial(shape: RadialShape, r_E: Tensor) -> tuple[Tensor, Tensor]:
+    """The radial basis and its derivative: (E, Q) each."""
+    r_E = r_E.clone().requires_grad_()
+    basis_EQ = radial_basis(r_E, shape.min_dist, shape.cutoff, shape.n_q, shape.scaling)
+    slopes = [
+        torch.autograd.grad(basis_EQ[:, q].sum(), r_E, retain_graph=True)[0]
+        for q in range(shape.n_q)
+    ]
+    return basis_EQ.detach(), torch.stack(slopes, -1)
+
+
+def _columns(model: MTP, edges: _Edges) -> tuple[Tensor, Tensor, Tensor]:
     """Energies (S, B), forces (3 A, B) and stress (S, 6, B) of every basis function."""
-    tensors = program(model.basis, torch.device("cpu"))
-    r_E3 = batch.edge_vectors()
-    center_E, neighbor_E = batch.center_E, batch.neighbor_E
-    edge_EK, slope_EK3 = _edge_terms(model, batch, r_E3)
-    moments_AK = sum_by(center_E, edge_EK, batch.n_atoms).requires_grad_()
+    batch, tensors = edges.batch, program(model.basis, torch.device("cpu"))
+    edge_EK, slope_EK3 = _edge_terms(model, edges)
+    moments_AK = sum_by(edges.center_E, edge_EK, batch.n_atoms).requires_grad_()
     basis_AB = tensors.contract(moments_AK)
     jacobian_BAK = torch.stack(
         [
@@ -119,13 +161,13 @@ def _columns(model: MTP, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         ]
     )
     g_EB3 = _chained(jacobian_BAK, slope_EK3, batch)
-    forces_AB3 = sum_by(center_E, g_EB3, batch.n_atoms) - sum_by(neighbor_E, g_EB3, batch.n_atoms)
-    structure_E = batch.structure_A[center_E]
-    virial_E6B = torch.stack([r_E3[:, i, None] * g_EB3[:, :, j] for i, j in VOIGT], 1)
+    forces_AB3 = sum_by(edges.center_E, g_EB3, batch.n_atoms)
+    forces_AB3 -= sum_by(edges.neighbor_E, g_EB3, batch.n_atoms)
+    structure_E = batch.structure_A[edges.center_E]
+    virial_E6B = torch.stack([edges.r_E3[:, i, None] * g_EB3[:, :, j] for i, j in VOIGT], 1)
     virial_S6B = sum_by(structure_E, virial_E6B, batch.n_structures)
-    energy_SB = sum_by(batch.structure_A, basis_AB.detach(), batch.n_structures)
     return (
-        energy_SB,
+        sum_by(batch.structure_A, basis_AB.detach(), batch.n_structures),
         forces_AB3.transpose(1, 2).reshape(3 * batch.n_atoms, -1),
         virial_S6B / batch.volume_S[:, None, None],
     )
@@ -146,39 +188,20 @@ def _chained(jacobian_BAK: Tensor, slope_EK3: Tensor, batch: Batch) -> Tensor:
     return product_ABP.reshape(n_atoms, n_basis, most, 3)[center_E, :, place_E]
 
 
-def _edge_terms(model: MTP, batch: Batch, r_E3: Tensor) -> tuple[Tensor, Tensor]:
+def _edge_terms(model: MTP, edges: _Edges) -> tuple[Tensor, Tensor]:
     """m_k(r_ij) (E, K) and its derivatives (E, K, 3).
 
     m = f(r) w(u) with a monomial w of degree nu in u = r_ij / r:
     dm/dr_c = (f' - nu f / r) w(u) u_c + (f / r) dw/du_c
     """
-    tensors = program(model.basis, torch.device("cpu"))
-    exponents_K3 = tensors.exponents_K3
-    r_E = r_E3.norm(dim=-1)
-    u_E3 = r_E3 / r_E[:, None]
-    f_ER, slope_ER = _radial(model, batch, r_E)
-    f_EK, slope_EK = f_ER[:, tensors.mu_K], slope_ER[:, tensors.mu_K]
-    w_EK = monomials_of(u_E3, exponents_K3)
-    along_EK = (slope_EK - exponents_K3.sum(-1) * f_EK / r_E[:, None]) * w_EK
-    across_EK = f_EK / r_E[:, None]
-    derivative_EK3 = along_EK[:, :, None] * u_E3[:, None, :]
-    for axis in range(3):
-        lowered_K3 = exponents_K3.clone()
-        lowered_K3[:, axis] = (lowered_K3[:, axis] - 1).clamp(min=0)
-        w_slope_EK = exponents_K3[:, axis] * monomials_of(u_E3, lowered_K3)
-        derivative_EK3[:, :, axis] += across_EK * w_slope_EK
-    return f_EK * w_EK, derivative_EK3
-
-
-def _radial(model: MTP, batch: Batch, r_E: Tensor) -> tuple[Tensor, Tensor]:
-    """f_mu(r_ij) and f_mu'(r_ij): (E, R) each."""
-    shape, species_A = model.radial, model.species_A(batch)
-    pair = species_A[batch.center_E], species_A[batch.neighbor_E]
-    r_E = r_E.clone().requires_grad_()
-    basis_EQ = radial_basis(r_E, shape.min_dist, shape.cutoff, shape.n_q, shape.scaling)
-    f_ER = radial_functions(basis_EQ, model.radial_coeffs.detach(), *pair)
-    slopes = [
-        torch.autograd.grad(f_ER[:, mu].sum(), r_E, retain_graph=True)[0]
-        for mu in range(f_ER.shape[1])
-    ]
-    return f_ER.detach(), torch.stack(slopes, -1)
+    mu_K = program(model.basis, torch.device("cpu")).mu_K
+    species_A = model.species_A(edges.batch)
+    pair = species_A[edges.center_E], species_A[edges.neighbor_E]
+    coeffs = model.radial_coeffs.detach()
+    f_EK = radial_functions(edges.basis_EQ, coeffs, *pair)[:, mu_K]
+    slope_EK = radial_functions(edges.slope_EQ, coeffs, *pair)[:, mu_K]
+    r_E1 = edges.r_E3.norm(dim=-1)[:, None]
+    along_EK = (slope_EK - edges.degree_K * f_EK / r_E1) * edges.monomials_EK
+    derivative_EK3 = along_EK[:, :, None] * (edges.r_E3 / r_E1)[:, None, :]
+    derivative_EK3 += f_EK[:, :, None] * edges.slopes_EK3
+    return f_EK * edges.monomials_EK, derivative_EK3

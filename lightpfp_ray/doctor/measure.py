@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
-from ..data.structure import Structure
+from ..batch import Batch
 from ..units import GPA_PER_EV_A3
 from .fit import Design
 
@@ -61,22 +62,16 @@ class Sample:
     stress_S6: np.ndarray
 
     @classmethod
-    def of(cls, structures: Sequence[Structure], design: Design) -> Sample:
-        nan = np.nan
+    def of(cls, batches: Sequence[Batch], design: Design) -> Sample:
         return cls(
             design=design,
-            atoms_S=np.array([len(s.numbers) for s in structures], float),
-            energy_S=np.array([nan if s.energy is None else s.energy for s in structures], float),
-            forces_N=np.concatenate(
+            atoms_S=np.concatenate([b.atoms_S.double().numpy() for b in batches]),
+            energy_S=np.concatenate([b.energy_S.numpy() for b in batches]),
+            forces_N=np.concatenate([b.forces_A3.reshape(-1).numpy() for b in batches]),
+            stress_S6=np.concatenate(
                 [
-                    np.full(3 * len(s.numbers), nan) if s.forces is None else s.forces.ravel()
-                    for s in structures
-                ]
-            ),
-            stress_S6=np.array(
-                [
-                    np.full(6, nan) if s.stress is None or not s.pbc.all() else s.stress
-                    for s in structures
+                    b.stress_S6.where(~b.volume_S.isnan()[:, None], torch.nan).numpy()
+                    for b in batches
                 ]
             ),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,7 +48,7 @@ COLUMNS = (
 class Survey:
     """S structures: arrays of length S by name (float64, NaN where there is none)."""
 
-    sources: list[str]
+    sources: Sequence[str]
     groups: list[str]
     ids: list[str]  # of all the structure says
     atoms_ids: list[str]  # of its atoms and cell alone
@@ -84,7 +84,7 @@ class Surveyor:
         self.skipped: dict[str, list[str]] = {}
         self.pairs: dict[tuple[int, int], tuple[float, str]] = {}
         self.stress_not_periodic: list[str] = []
-        self._kept: list[tuple[str, int, Structure]] = []
+        self._kept: list[tuple[int, int, Structure]] = []
         self._kept_atoms = 0
 
     def add(self, structure: Structure) -> None:
@@ -117,7 +117,7 @@ class Surveyor:
             figures=dict(zip(COLUMNS, table.T, strict=True)),
             species=species,
             counts_SC=np.array([[c[z] for z in species] for c in self.compositions], float).reshape(
-                -1, len(species)
+                len(self.sources), len(species)
             ),
             skipped=self.skipped,
             pairs=self.pairs,
@@ -144,7 +144,7 @@ class Surveyor:
         self._note_pairs(structure, found, lengths)
         closeness = lengths / (radii[found[0]] + radii[found[1]])
         zero = structure.forces is not None and not structure.forces.any()
-        asymmetry = _asymmetry(structure, reach) if zero else np.nan
+        asymmetry = asymmetry_of(structure) if zero else np.nan
         return float(lengths.min()), float(closeness.min()), asymmetry
 
     def _note_pairs(self, structure: Structure, found, lengths: np.ndarray) -> None:
@@ -182,11 +182,11 @@ def _label_figures(structure: Structure) -> tuple[float, ...]:
     return energy, volume, pressure, np.sqrt(squares.max()), rms, net, largest
 
 
-def _asymmetry(structure: Structure, reach: float) -> float:
+def asymmetry_of(structure: Structure) -> float:
     """The largest |sum_j w(r) u| / sum_j w(r) of a site: zero where symmetry makes its force zero,
     whatever the potential.
     """
-    reach *= 1.5
+    reach = 1.5 * NEAR * 2 * float(covalent_radii[structure.numbers].max())
     center, neighbor, shift = edges(structure.positions, structure.cell, structure.pbc, reach)
     r = (
         structure.positions[neighbor]
@@ -197,7 +197,8 @@ def _asymmetry(structure: Structure, reach: float) -> float:
     weight = (1 - (length / reach) ** 2) ** 2
     total = np.zeros((len(structure.numbers), 4))
     np.add.at(total, center, np.column_stack([weight[:, None] * r / length[:, None], weight]))
-    return float((np.linalg.norm(total[:, :3], axis=1) / np.maximum(total[:, 3], 1e-300)).max())
+    lengths = np.linalg.norm(total[:, :3], axis=1)
+    return float((lengths / np.maximum(total[:, 3], 1e-300)).max())
 
 
 def _atoms_id(structure: Structure) -> str:
