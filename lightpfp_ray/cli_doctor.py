@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
+FOUND_ERRORS = 2
+"""Exit code where a finding is an error."""
+
 
 @click.command(cls=ManyValues)
 @data
@@ -49,7 +52,7 @@ def doctor(data: tuple[str, ...], key: tuple[str, ...], as_json: bool, html: Pat
         write_atomically(html, page(report, list(data)).encode())
         click.echo(f"wrote {html}", err=as_json)
     if any(finding.level == "error" for finding in report.findings):
-        raise click.exceptions.Exit(2)
+        sys.exit(FOUND_ERRORS)
 
 
 def _structures(data: tuple[str, ...], keys: Keys) -> Iterator[Structure]:
