@@ -2,7 +2,7 @@
 
 64 atoms of germanium, diamond lattice, 68 neighbors within the cutoff, random parameters. Beside
 the compiled engine stand the torch engine and, where it is installed, the C engine of motep
-(`pip install motep==0.2.0`), which reads the same potential from a .mtp file. Everything is timed in
+(`pip install motep==0.2.0`), which reads the same potential from a .mtp file. All are timed in
 turns, and the least time of each is printed. With one thread it is the time of the processor, so
 that the ratios hold on a busy machine; with several it is that of the clock.
 

@@ -146,8 +146,8 @@ def run_sweep(sweep: Sweep, request: Request, model_name: str | None = None) -> 
     expand_paths([*request.data, *request.test_data])
     folder.refuse_others()
     starts = _starts(sweep, request, output)
-    with ray_session(request.address, request.verbose) as local:
-        each, at_a_time = _room(sweep, request, local)
+    with ray_session(request.address, request.verbose) as session:
+        each, at_a_time = _room(sweep, request, session.local)
         for path in (folder.path, cache_of(request, output)):
             refuse_unshared(path)
         manifest = prepared(control, request, output)

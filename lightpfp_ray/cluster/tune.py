@@ -29,7 +29,7 @@ from ..sweep.file import Sweep
 from ..sweep.space import Choices, Point
 from ..sweep.trials import Trial, TrialFolder
 from .errors import unwrap
-from .session import Resources
+from .session import Resources, Session
 from .trainer import Job, fit
 
 REPORTS = 20
@@ -53,6 +53,9 @@ OUT_OF_MEMORY = (
 
 LOW_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory")
 """In what Ray says where its memory monitor ended a process."""
+
+IN_TRIAL = Session("auto", verbose=False, borrowed=True)
+"""The connection that Tune gave a trial's process."""
 
 Tell = Callable[[dict[str, Any]], None]
 """Takes the record of an epoch as it is written."""
@@ -380,7 +383,7 @@ def fit_and_tell(job: Job, each: Resources, scratch: Path, tell: Tell) -> None:
 
     def work() -> None:
         try:
-            fit(job, each, scratch)
+            fit(job, each, IN_TRIAL, scratch)
         except BaseException as error:
             failed.append(error)
 

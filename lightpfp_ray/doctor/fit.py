@@ -116,7 +116,8 @@ class _Edges:
 
     @classmethod
     def of(cls, model: MTP, batch: Batch) -> _Edges:
-        exponents_K3 = program(model.basis, torch.device("cpu")).exponents_K3
+        tensors = program(model.basis, torch.device("cpu"))
+        exponents_K3, degree = tensors.exponents_K3, tensors.degree
         r_E3 = batch.edge_vectors()
         r_E = r_E3.norm(dim=-1)
         u_E3 = r_E3 / r_E[:, None]
@@ -124,14 +125,15 @@ class _Edges:
         for axis in range(3):
             lowered_K3 = exponents_K3.clone()
             lowered_K3[:, axis] = (lowered_K3[:, axis] - 1).clamp(min=0)
-            slopes.append(exponents_K3[:, axis] * monomials_of(u_E3, lowered_K3) / r_E[:, None])
+            lowered_EK = monomials_of(u_E3, lowered_K3, degree)
+            slopes.append(exponents_K3[:, axis] * lowered_EK / r_E[:, None])
         return cls(
             batch,
             batch.center_E,
             batch.neighbor_E,
             r_E3,
             *_radial(model.radial, r_E),
-            monomials_of(u_E3, exponents_K3),
+            monomials_of(u_E3, exponents_K3, degree),
             torch.stack(slopes, -1),
             exponents_K3.sum(-1),
         )
