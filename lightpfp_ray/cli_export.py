@@ -26,6 +26,8 @@ def export(potential: str, file: str, species: str | None) -> None:
     write_mtp(file, model)
     order = ", ".join(f"{i} {name}" for i, name in enumerate(_symbols(model.species)))
     click.echo(f"{file}: {len(model.basis.scalars)} basis functions, species {order}")
+    if len(model.species) > 10:
+        click.echo("note: MLIP-2 reads at most 10 species, MLIP-3 and motep read more")
 
 
 def _symbols(numbers: tuple[int, ...]) -> list[str]:

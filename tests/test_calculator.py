@@ -84,7 +84,7 @@ def test_edges_are_searched_again_only_when_they_must_be():
     far = ALLOY.copy()
     far.positions[3] += [0.26, 0, 0]
     strained, other = near.copy(), near.copy()
-    strained.set_cell(1.001 * strained.cell)
+    strained.set_cell(0.85 * strained.cell, scale_atoms=True)
     other.numbers[0] = 13
     open_cell = near.copy()
     open_cell.pbc = [True, True, False]
@@ -103,6 +103,23 @@ def test_a_walk_of_the_atoms_gives_the_same_with_and_without_a_skin():
         assert energy == pytest.approx(float(expected.energy_S[0]), rel=1e-13)
         np.testing.assert_allclose(calculator.results["forces"], expected.forces_A3, atol=1e-12)
     assert 1 < calculator._moving.searches < 12
+
+
+def test_a_breathing_cell_gives_the_same_with_and_without_a_skin():
+    """As in NPT or a relaxation of the cell: edges are kept through small strains."""
+    calculator, rng = MTPCalculator(potential(), skin=0.8), np.random.default_rng(4)
+    atoms = ALLOY.copy()
+    for step in range(24):
+        strain = np.eye(3) + 0.01 * rng.normal(size=(3, 3))
+        atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+        atoms = moved(atoms, 0.03, step)
+        calculator.calculate(atoms)
+        expected = engine_says(atoms)
+        got = calculator.results
+        assert got["energy"] == pytest.approx(float(expected.energy_S[0]), rel=1e-12)
+        np.testing.assert_allclose(got["forces"], expected.forces_A3, atol=1e-11)
+        np.testing.assert_allclose(got["stress"], expected.stress_S6[0], atol=1e-12)
+    assert 1 < calculator._moving.searches < 16
 
 
 def test_the_structure_that_was_given_may_be_changed_afterwards():

@@ -1,8 +1,12 @@
-"""Edges that stay right while atoms move: found within cutoff + skin, used again until an atom has
-moved by skin / 2.
+"""Edges that stay right while atoms move and the cell breathes: found within cutoff + skin, used
+again as long as no other pair can have come within the cutoff.
 
-Two atoms that were farther apart than cutoff + skin cannot have come within the cutoff before one
-of them has moved by skin / 2. An edge longer than the cutoff adds nothing: f_mu is zero there.
+    r' = r F + u_j - u_i,     |r'| >= s (cutoff + skin) - 2 max |u|
+
+for a pair that was farther apart than cutoff + skin; F maps the cell of the search to that of now,
+s is its smallest singular value, u what an atom has moved beyond F. In a cell that stays, that is
+until an atom has moved by skin / 2. An edge longer than the cutoff adds nothing: f_mu is zero
+there.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import torch
 
 from ..batch import Batch
 from .collate import batch_from_structures
-from .neighbors import edges
+from .neighbors import edge_lengths, edges
 from .structure import Structure
 
 
@@ -37,16 +41,22 @@ class MovingStructure:
         """The structure with edges that hold all pairs within the cutoff, and some longer ones."""
         if not self._holds_for(structure):
             self._search(structure)
-        positions_A3 = torch.from_numpy(np.array(structure.positions, np.float64))
-        return replace(self._batch, positions_A3=positions_A3)
+        cell = np.array(structure.cell, np.float64)
+        volume_S = self._batch.volume_S
+        if not np.array_equal(cell, self._found_for.cell):
+            volume_S = torch.where(volume_S.isnan(), volume_S, abs(np.linalg.det(cell)))
+        return replace(
+            self._batch,
+            positions_A3=torch.from_numpy(np.array(structure.positions, np.float64)),
+            cell_S33=torch.from_numpy(cell[None]),
+            volume_S=volume_S,
+        )
 
     def shortest_below(self, structure: Structure) -> float | None:
         """The shortest distance of a pair where it is below `close`; of the last batch's
         structure.
         """
-        center, neighbor, offset = self._close_edges
-        positions = structure.positions
-        r = np.linalg.norm(positions[neighbor] + offset - positions[center], axis=1)
+        r = edge_lengths(structure.positions, structure.cell, *self._close_edges)
         shortest = float(r.min(initial=np.inf))
         return shortest if shortest < self.close else None
 
@@ -55,12 +65,18 @@ class MovingStructure:
         if (
             before is None
             or not np.array_equal(before.numbers, structure.numbers)
-            or not np.array_equal(before.cell, structure.cell)
             or not np.array_equal(before.pbc, structure.pbc)
         ):
             return False
-        moved = ((structure.positions - before.positions) ** 2).sum(1).max(initial=0.0)
-        return bool(moved <= (self.skin / 2) ** 2)
+        mapped, least = before.positions, 1.0
+        if not np.array_equal(before.cell, structure.cell):
+            if not np.linalg.det(before.cell):
+                return False
+            deformation = np.linalg.solve(before.cell, structure.cell)
+            mapped = before.positions @ deformation
+            least = np.linalg.svd(deformation, compute_uv=False)[-1]
+        moved = np.sqrt(((structure.positions - mapped) ** 2).sum(1).max(initial=0.0))
+        return all(least * (r + self.skin) - 2 * moved >= r for r in (self.cutoff, self.close))
 
     def _search(self, structure: Structure) -> None:
         self.searches += 1
@@ -75,4 +91,4 @@ class MovingStructure:
             found.positions, found.cell, found.pbc, self.close + self.skin
         )
         once = center <= neighbor
-        self._close_edges = center[once], neighbor[once], shift[once] @ found.cell
+        self._close_edges = center[once], neighbor[once], shift[once]
