@@ -19,7 +19,6 @@ same crystal has the same grade.
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 from collections.abc import Iterable
@@ -62,7 +61,7 @@ class ActiveSet:
 
     def grades(self, model: MTP, batch: Batch) -> np.ndarray:
         """gamma of every atom: (A,); infinite for a species that was not trained."""
-        basis_AB, numbers_A = _basis(model, batch), batch.numbers_A.numpy()
+        basis_AB, numbers_A = basis_functions(model, batch).numpy(), batch.numbers_A.numpy()
         grades_A = np.full(batch.n_atoms, np.inf)
         for z, inverse_nn in self._of_atoms.items():
             own = numbers_A == z
@@ -75,7 +74,8 @@ class ActiveSet:
         Of use where the training set has more structures than a structure has numbers, C + B; else
         almost any other structure has a part in a direction that was not seen, and a huge grade.
         """
-        return _gamma(_means(model, batch, _basis(model, batch)), self._of_structures)
+        basis_AB = basis_functions(model, batch).numpy()
+        return _gamma(_means(model, batch, basis_AB), self._of_structures)
 
     def save(self, folder: Path) -> None:
         """Write the file into a potential's folder."""
@@ -94,13 +94,12 @@ def active_set(model: MTP, batches: Iterable[Batch]) -> ActiveSet:
     if iter(batches) is batches:
         raise TypeError("batches must be iterable more than once: a list, not a generator")
     n_basis = len(model.basis.scalars)
-    model = _double(model)
     atoms: dict[int, MaxVol] = {}
     structures = MaxVol(len(model.species) + n_basis)
     for _ in range(MAX_PASSES):
         exchanged = 0
         for batch in batches:
-            basis_AB, numbers_A = _basis(model, batch), batch.numbers_A.numpy()
+            basis_AB, numbers_A = basis_functions(model, batch).numpy(), batch.numbers_A.numpy()
             for z in np.unique(numbers_A).tolist():
                 found = atoms.setdefault(z, MaxVol(1 + n_basis))
                 exchanged += found.show(_neighborhoods(basis_AB[numbers_A == z]))
@@ -140,15 +139,6 @@ def name_of(model: MTP) -> str:
     content = json.dumps(model.shape(), sort_keys=True).encode()
     radial = model.radial_coeffs.detach().double().numpy().tobytes()
     return hashlib.sha256(content + radial).hexdigest()
-
-
-def _double(model: MTP) -> MTP:
-    """In double precision: single would show as extrapolation."""
-    return model if model.dtype == torch.float64 else copy.deepcopy(model).double()
-
-
-def _basis(model: MTP, batch: Batch) -> np.ndarray:
-    return basis_functions(_double(model), batch).numpy()
 
 
 def _neighborhoods(basis_AB: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ atoms.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -38,9 +39,11 @@ class Block:
 
 
 def basis_functions(model: MTP, batch: Batch) -> Tensor:
-    """B_b of every atom: (A, B)."""
+    """B_b of every atom, in double precision whatever the model's: (A, B)."""
     if _is_for_compiled(model, batch):
-        return compiled.basis_functions(model, batch).to(model.dtype)
+        return compiled.basis_functions(model, batch)
+    if model.dtype != torch.float64:
+        model = copy.deepcopy(model).double()
     with torch.no_grad():
         parts = [_basis(model, block) for block in blocks(model, batch)]
     return torch.cat([model.radial_coeffs.new_zeros(0, len(model.basis.scalars)), *parts])
