@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def active_set(model: MTP, batches: Iterable[Batch]) -> ActiveSet:
 
     `batches` must begin anew each time it is iterated over (a list, not a generator). Memory does
     not grow with their number. Afterwards no atom of them has a grade above 1 +
-    `maxvol.TOLERANCE`.
+    `maxvol.TOLERANCE`; where MAX_PASSES do not suffice for that, a warning says so.
     """
     if iter(batches) is batches:
         raise TypeError("batches must be iterable more than once: a list, not a generator")
@@ -106,6 +107,11 @@ def active_set(model: MTP, batches: Iterable[Batch]) -> ActiveSet:
             exchanged += structures.show(_means(model, batch, basis_AB))
         if not exchanged:
             break
+    else:
+        logging.getLogger(__name__).warning(
+            "The active set was still growing after %d passes: grades are a little too large.",
+            MAX_PASSES,
+        )
     rows = {z: atoms[z].rows for z in sorted(atoms)}
     return ActiveSet(rows, structures.rows, name_of(model))
 

@@ -11,7 +11,7 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 from click.testing import CliRunner
 
-from lightpfp_ray import Potential, load
+from lightpfp_ray import Potential, grade, load
 from lightpfp_ray.calculator import MTPCalculator
 from lightpfp_ray.cli import commands
 from lightpfp_ray.data.ase_files import structure_of
@@ -149,6 +149,12 @@ def test_single_precision_does_not_look_like_extrapolation():
     model = potential().float()
     found = active_set(model, TRAINING)
     assert max(found.grades(model, batch).max() for batch in TRAINING) <= LARGEST
+
+
+def test_too_few_passes_are_told(monkeypatch, caplog):
+    monkeypatch.setattr(grade, "MAX_PASSES", 1)
+    active_set(potential(), TRAINING)
+    assert "still growing after 1 passes" in caplog.text
 
 
 def test_a_generator_is_refused_since_it_is_passed_over_several_times():
