@@ -19,6 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.filterwarnings("ignore:two atoms are")  # the frames close_pair
 @pytest.mark.parametrize("name", NAMES or ["absent"])
 def test_potential_gives_what_the_reference_code_gives(name):
     species = [
