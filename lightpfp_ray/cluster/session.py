@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +84,9 @@ class Session:
             ray.init(address="local", include_dashboard=False, **quiet)
         elif not self.borrowed:
             _join(self.address, quiet)
+        if threading.current_thread() is threading.main_thread():
+            # the end that a job manager asks for is an interrupt; Ray would abort with a core
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     def renew(self) -> None:
         """Leave, so that Ray ends all that this process began there, and connect again."""

@@ -7,8 +7,11 @@ see; a restarted worker group goes on from the newest of them.
 from __future__ import annotations
 
 import shutil
+import signal
+import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +101,8 @@ def fit(job: Job, resources: Resources, session: Session, scratch: Path) -> None
     for controllers_left in reversed(range(CONTROLLER_RESTARTS)):
         storage = scratch / uuid.uuid4().hex
         try:
-            _trainer(job, resources, storage).fit()
+            with _interrupts():
+                _trainer(job, resources, storage).fit()
             return
         except ray.train.TrainingFailedError as error:
             raise (unwrap(error) or UserError(_summary(error))) from None
@@ -108,6 +112,21 @@ def fit(job: Job, resources: Resources, session: Session, scratch: Path) -> None
             session.renew()
         finally:
             shutil.rmtree(storage, ignore_errors=True)
+
+
+@contextmanager
+def _interrupts() -> Iterator[None]:
+    """An interrupt is a KeyboardInterrupt here as elsewhere, and its handler is put back: Ray Train
+    leaves one of its own, which ends the process.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _trainer(job: Job, resources: Resources, storage: Path) -> TorchTrainer:
