@@ -1,17 +1,19 @@
 """Time per atom of energies, forces and stress, and of the gradient of a loss that holds them.
 
-64 atoms of germanium, diamond lattice, 68 neighbors within the cutoff, random parameters. Beside
-the compiled engine stand the torch engine and, where it is installed, the C engine of motep
-(`pip install motep==0.2.0`), which reads the same potential from a .mtp file. All are timed in
-turns, and the least time of each is printed. With one thread it is the time of the processor, so
-that the ratios hold on a busy machine; with several it is that of the clock.
+A batch of structures of 64 atoms of germanium, diamond lattice, 65 neighbors within the cutoff,
+random parameters. Beside the compiled engine stand the torch engine and, where it is installed, the
+C engine of motep (`pip install motep==0.2.0`), which reads the same potential from a .mtp file and
+takes one structure at a time. Everything is timed in turns, and the least time of each is printed.
+With one thread it is the time of the processor, so that the ratios hold on a busy machine; with
+several it is that of the clock.
 
     python benchmarks/engine.py --threads 1 2 --levels 8 12 16 20 SMALL
 
-"EFS": energy, forces and stress of the batch. "gradient": the derivatives of a mean squared loss by
-all parameters, after EFS. "step": both, with the loss: what a training does for each batch. motep's
-training mode gives the derivatives of energies, forces and stress by all parameters in one call
-that holds its EFS, so it is compared with both; it runs on one core.
+"EFS": energy, forces and stress of the batch; "EFS 1" of one structure alone. "gradient": the
+derivatives of a mean squared loss by all parameters, after EFS. "step": both, with the loss: what a
+training does for each batch. motep's training mode gives the derivatives of energies, forces and
+stress by all parameters in one call that holds its EFS, so it is compared with both; it runs on one
+core.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -49,8 +51,9 @@ def main() -> None:
     print(f"{description()}; {torch.get_num_threads()} cores; motep: {bool(find_spec('motep'))}")
     for threads in options.threads:
         torch.set_num_threads(threads)
-        edges = int(batch_of(atoms).n_edges) / len(atoms)
-        print(f"\n{threads} threads, {len(atoms)} Ge atoms, {edges:.0f} neighbors, us per atom\n")
+        edges = int(batch_of([atoms]).n_edges) / len(atoms)
+        sizes = f"{options.structures} structures of {len(atoms)} Ge atoms, {edges:.0f} neighbors"
+        print(f"\n{threads} threads, {sizes}, us per atom\n")
         print(HEAD)
         for level in options.levels:
             row = measured(level, atoms, options, with_motep=threads == 1)
@@ -61,6 +64,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--levels", nargs="+", default=["8", "12", "16", "20", "SMALL"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
+    parser.add_argument("--structures", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--no-torch", action="store_true")
     parser.add_argument("--no-motep", action="store_true")
@@ -73,12 +77,18 @@ def germanium() -> Atoms:
     return atoms
 
 
-def batch_of(atoms: Atoms) -> Batch:
+def batch_of(structures: Sequence[Atoms]) -> Batch:
     """With labels that are zero."""
-    n = len(atoms)
-    labels = {"energy": 0.0, "forces": np.zeros((n, 3)), "stress": np.zeros(6)}
-    structure = Structure(atoms.numbers, atoms.positions, np.array(atoms.cell), atoms.pbc, **labels)
-    return batch_from_structures([structure], CUTOFF)
+    zero = {"energy": 0.0, "stress": np.zeros(6)}
+    return batch_from_structures(
+        [
+            Structure(
+                a.numbers, a.positions, np.array(a.cell), a.pbc, forces=0 * a.positions, **zero
+            )
+            for a in structures
+        ],
+        CUTOFF,
+    )
 
 
 def potential(level: str) -> MTP:
@@ -134,20 +144,27 @@ def motep_calls(model: MTP, atoms: Atoms) -> tuple[Calls, float]:
 
 def measured(level: str, atoms: Atoms, options, with_motep: bool) -> dict[str, float]:
     """Least time of each call, us per atom; and the difference of the energies, eV."""
-    model, batch = potential(level), batch_of(atoms)
+    model, batch = potential(level), batch_of([atoms] * options.structures)
+    one = batch_of([atoms])
     single = potential(level).float()
     calls = calls_of("double", model, batch, compiled.evaluate)
     calls |= calls_of("single", single, batch, compiled.evaluate)
+    calls["double EFS 1"] = lambda: compiled.evaluate(model, one, training=False)
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     found: dict[str, float] = {}
     if not options.no_torch:
         calls |= calls_of("torch", model, batch, torch_engine.evaluate)
+    others: Calls = {}
     if with_motep and not options.no_motep and find_spec("motep"):
         others, energy = motep_calls(model, atoms)
         calls |= others
-        found["energy"] = abs(float(model(batch).energy_S[0]) - energy)
+        found["energy"] = abs(
+            float(compiled.evaluate(model, one, training=False).energy_S[0]) - energy
+        )
     times = least_times(calls, options.rounds, clock)
-    return found | {name: 1e6 * t / len(atoms) for name, t in times.items()}
+    alone = ("double EFS 1", *others)
+    n_atoms = {name: len(atoms) if name in alone else batch.n_atoms for name in times}
+    return found | {name: 1e6 * t / n_atoms[name] for name, t in times.items()}
 
 
 def least_times(calls: Calls, rounds: int, clock: Callable[[], float]) -> dict[str, float]:
@@ -170,25 +187,27 @@ def least_times(calls: Calls, rounds: int, clock: Callable[[], float]) -> dict[s
 
 COLUMNS = {
     "EFS": ("double EFS", None),
+    "EFS 1": ("double EFS 1", None),
     "gradient": ("double gradient", None),
     "step": ("double step", None),
     "EFS f32": ("single EFS", None),
     "grad f32": ("single gradient", None),
     "f64/f32": ("double EFS", "single EFS"),
-    "f64/f32 g": ("double gradient", "single gradient"),
+    "f64/f32g": ("double gradient", "single gradient"),
     "torch EFS": ("torch EFS", None),
-    "torch step": ("torch step", None),
+    "trch step": ("torch step", None),
     "x torch": ("torch step", "double step"),
     "motep EFS": ("motep EFS", None),
     "motep trn": ("motep step", None),
     "x EFS": ("motep EFS", "double EFS"),
+    "x EFS 1": ("motep EFS", "double EFS 1"),
     "x gradient": ("motep step", "double gradient"),
     "x step": ("motep step", "double step"),
     "dE eV": ("energy", None),
 }
 """Title -> a time, or the ratio of two."""
 
-HEAD = f"{'level':>6}" + "".join(f"{title:>11}" for title in COLUMNS)
+HEAD = f"{'level':>6}" + "".join(f"{title:>10}" for title in COLUMNS)
 
 
 def line(level: str, row: dict[str, float]) -> str:
@@ -196,7 +215,7 @@ def line(level: str, row: dict[str, float]) -> str:
     for upper, lower in COLUMNS.values():
         known = upper in row and (lower is None or lower in row)
         value = row[upper] / (row[lower] if lower else 1.0) if known else None
-        cells.append(f"{'-':>11}" if value is None else f"{value:11.3g}")
+        cells.append(f"{'-':>10}" if value is None else f"{value:10.3g}")
     return f"{level:>6}" + "".join(cells)
 
 
