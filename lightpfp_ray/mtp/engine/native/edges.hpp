@@ -19,6 +19,7 @@ struct Edges {
   int32_t* edge;      // by slot: edge of the atom, counted from its first; -1: left over
   int32_t* neighbor;  // by slot: counted from the first atom of the structure
   int32_t* species;   // by pack: of the neighbors
+  double *found, *shift;  // by axis and slot: position of the neighbor in the cell, lattice shift
 };
 
 /// Packs that hold the edges of any atom.
@@ -38,6 +39,8 @@ Edges<T> take_edges(Arena& arena, int32_t packs) {
   edges.edge = arena.take<int32_t>(slots);
   edges.neighbor = arena.take<int32_t>(slots);
   edges.species = arena.take<int32_t>(packs);
+  edges.found = arena.take<double>(3 * slots);
+  edges.shift = arena.take<double>(3 * slots);
   return edges;
 }
 
@@ -63,40 +66,54 @@ void order(const Potential<T>& p, const Structures& s, int64_t i, int32_t* next_
     for (int32_t n = 0; n < packs; ++n) edges.species[edges.n_packs++] = c;
     next_C[c] = begin;
   }
+  if (p.n_species == 1) {
+    for (int32_t e = 0; e < n_edges; ++e) edges.edge[e] = e, edges.neighbor[e] = neighbors[e];
+    return;
+  }
   for (int32_t e = 0; e < n_edges; ++e) {
-    const int32_t slot = p.n_species == 1 ? e : next_C[species[neighbors[e]]]++;
+    const int32_t slot = next_C[species[neighbors[e]]]++;
     edges.edge[slot] = e;
     edges.neighbor[slot] = neighbors[e];
   }
 }
 
-/// r_ij of every slot: what is looked up first, lane by lane, then the arithmetic in packs.
+/// Looks up what r_ij is made of; slots that are left over get a neighbor beyond the cutoff.
+template <class T>
+void look_up(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
+  const double* positions = s.positions_A3 + 3 * s.first_atom_S[s.structure_A[i]];
+  const int16_t* shifts = s.shifts_N3 + 3 * s.first_edge_A[i];
+  const int32_t slots = edges.n_packs * lanes<T>;
+  for (int32_t slot = 0; slot < slots; ++slot) {
+    const int64_t e = edges.edge[slot];
+    const double* other = positions + 3 * int64_t(edges.neighbor[slot]);
+    for (int k = 0; k < 3; ++k) {
+      edges.found[k * slots + slot] = e < 0 ? other[k] + 2 * cutoff : other[k];
+      edges.shift[k * slots + slot] = e < 0 ? 0 : shifts[3 * e + k];
+    }
+  }
+}
+
+/// r_ij of every slot.
 template <class T>
 void measure(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
-  constexpr int L = lanes<T>;
-  const int64_t structure = s.structure_A[i];
-  const double *cell = s.cell_S33 + 9 * structure, *center = s.positions_A3 + 3 * i;
-  const double* positions = s.positions_A3 + 3 * s.first_atom_S[structure];
-  const int16_t* shifts = s.shifts_N3 + 3 * s.first_edge_A[i];
-  for (int32_t slot = 0; slot < edges.n_packs * L; slot += L) {
-    double r[3][L];
-    int32_t shift[3][L], real[L];
-    for (int l = 0; l < L; ++l) {
-      const int32_t e = edges.edge[slot + l];
-      const double* other = positions + 3 * int64_t(edges.neighbor[slot + l]);
-      const int16_t* of_edge = shifts + (e < 0 ? 0 : 3 * int64_t(e));
-      for (int k = 0; k < 3; ++k) r[k][l] = other[k], shift[k][l] = of_edge[k];
-      real[l] = e >= 0;
+  using P = Pack<double>;
+  look_up(s, i, cutoff, edges);
+  const double *cell = s.cell_S33 + 9 * s.structure_A[i], *center = s.positions_A3 + 3 * i;
+  const P limit = splat(cutoff * cutoff), beyond[3] = {splat(cutoff), splat(0.0), splat(0.0)};
+  T* out[3] = {edges.x, edges.y, edges.z};
+  const int32_t slots = edges.n_packs * lanes<T>;
+  for (int32_t slot = 0; slot < slots; slot += lanes<double>) {
+    P r[3], square = splat(0.0);
+    for (int k = 0; k < 3; ++k) {
+      r[k] = *reinterpret_cast<const P*>(edges.found + k * slots + slot) - splat(center[k]);
+      for (int j = 0; j < 3; ++j)
+        r[k] += *reinterpret_cast<const P*>(edges.shift + j * slots + slot) * splat(cell[3 * j + k]);
+      square += r[k] * r[k];
     }
-    for (int l = 0; l < L; ++l) {
-      const double a = shift[0][l], b = shift[1][l], c = shift[2][l];
-      const double x = r[0][l] + (a * cell[0] + b * cell[3] + c * cell[6]) - center[0];
-      const double y = r[1][l] + (a * cell[1] + b * cell[4] + c * cell[7]) - center[1];
-      const double z = r[2][l] + (a * cell[2] + b * cell[5] + c * cell[8]) - center[2];
-      const bool inside = (x * x + y * y + z * z < cutoff * cutoff) & (real[l] != 0);
-      edges.x[slot + l] = T(inside ? x : cutoff);
-      edges.y[slot + l] = T(inside ? y : 0);
-      edges.z[slot + l] = T(inside ? z : 0);
+    for (int k = 0; k < 3; ++k) {
+      const P inside = where_less(square, limit, r[k], beyond[k]);
+      for (int l = 0; l < lanes<double>; ++l)
+        out[k][slot + l] = T(reinterpret_cast<const double*>(&inside)[l]);
     }
   }
 }
