@@ -19,6 +19,7 @@ core.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -48,7 +49,7 @@ Calls = dict[str, Callable[[], object]]
 def main() -> None:
     options = arguments()
     atoms = germanium()
-    print(f"{description()}; {torch.get_num_threads()} cores; motep: {bool(find_spec('motep'))}")
+    print(f"{description()}; {os.cpu_count()} cores; motep: {bool(find_spec('motep'))}")
     for threads in options.threads:
         torch.set_num_threads(threads)
         edges = int(batch_of([atoms]).n_edges) / len(atoms)
@@ -63,7 +64,7 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--levels", nargs="+", default=["8", "12", "16", "20", "SMALL"])
-    parser.add_argument("--threads", nargs="+", type=int, default=[1, torch.get_num_threads()])
+    parser.add_argument("--threads", nargs="+", type=int, default=sorted({1, os.cpu_count() or 1}))
     parser.add_argument("--structures", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--no-torch", action="store_true")
