@@ -56,6 +56,7 @@ def forecast(
     from .config import load_control
     from .forecast import forecast as measured
     from .output import OutputFolder
+    from .potential import cutoff_of
     from .preflight import opened_sets, refuse_zoo
     from .run import Request, job_of, prepared, start_of
 
@@ -64,12 +65,12 @@ def forecast(
     output = OutputFolder(Path.cwd() / "forecast")  # a name for what lies beside it: the cache
     request = Request(output=output.path, **options)
     with ray_session(request.address, request.verbose):
-        manifest = prepared(found, request, output)
-        sets = opened_sets(manifest)
         start = start_of(found, request, output)
+        manifest = prepared(found, request, output, cutoff_of(start) if start else None)
+        sets = opened_sets(manifest)
         torch.set_num_threads(cpus_per_worker or 1)
         job = job_of(found, manifest, sets["train"], output, start)
-        expected = measured(job, sets)
+        expected = measured(job, manifest, sets)
     click.echo("\n".join(_lines(expected, manifest, sorted(set(workers)))))
 
 
@@ -96,7 +97,7 @@ def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]
         f"{'':36}{titles}",
         *(f"{name:36}" + "".join(f"{_duration(t):>12}" for t in times) for name, times in rows),
         "",
-        "and 10 to 30 s to start Ray and its workers, and to write the report",
+        f"and {_duration(found.results_s)} for the report, 10 to 30 s to start Ray and its workers",
         f"memory: {found.peak_bytes / 2**30:.1f} GB a worker; {size / 2**20:.0f} MB of structures, "
         "in memory once a machine",
         f"MD: {found.us_per_atom:.2f} us/atom/step on one core without the neighbor search: 1000 "

@@ -40,6 +40,11 @@ from .cli_options import (
 @click.option(
     "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
 )
+@click.option(
+    "--time-budget",
+    metavar="TIME",
+    help="Choose total_epoch so that the command ends in this time: 90s, 30m, 2h.",
+)
 @keys
 @click.option("--fresh", is_flag=True, help="Remove an earlier run from the output folder first.")
 @skip_bad

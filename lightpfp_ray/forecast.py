@@ -1,7 +1,7 @@
 """How long a training will take: the training itself, short and on a part of its structures, and
 what follows from that for all of it.
 
-A probe runs all stages with two epochs each, on some batches; a second one has a quarter of the
+A probe runs all stages with a few epochs each, on some batches; a second one has a quarter of the
 structures in batches of a quarter. From the two follow what a step costs whatever its size, and
 what an edge costs, in every stage; and the same for what lies between the stages and at the end.
 """
@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from statistics import mean
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,12 +29,13 @@ from .training.batches import n_batches, permutation
 if TYPE_CHECKING:
     from .cluster.trainer import Job
     from .config import ControlFile, Stage
+    from .data.manifest import Manifest
 
 BATCHES = 4
 """Of the larger probe."""
 
-EPOCHS = 2
-"""Of each stage of a probe; the quicker one counts."""
+EPOCHS = 4
+"""Of each stage of a probe; the mean of all but the first counts."""
 
 SMALLER = 4
 """The second probe is smaller by this factor."""
@@ -51,6 +53,7 @@ class Probe:
     n_edges: int
     epoch_s: Mapping[str, float]  # by stage
     between_s: float  # from the first parameters to the errors of the finished potential
+    results_s: float  # the report and what else is made of it
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Forecast:
     costs: Mapping[str, Costs]  # by stage
     once_s: float  # what a process does but once, as loading libraries
     between: Costs  # of a training, by structures
+    results: Costs  # the report and the rest, by structures
     train: StructureSet
     n_edges: int  # of both sets
     batch_size: int
@@ -86,6 +90,11 @@ class Forecast:
         epochs = sum(stage.epochs * self.epoch_s(stage.name, n_workers) for stage in stages)
         return self.once_s + epochs + self.between.epoch_s(1, len(self.train)) / n_workers
 
+    @property
+    def results_s(self) -> float:
+        """Report, self-check, active set: made by the driver when the training has ended."""
+        return self.results.epoch_s(1, len(self.train))
+
     def _largest_shares(self, n_workers: int) -> float:
         """Edges that the slowest worker has in an epoch, its part of the test set among them."""
         edges = self.train.counts.n_edges
@@ -101,7 +110,7 @@ class Forecast:
         return 1e6 * self.epoch_s(stage) / int(self.train.counts.n_atoms.sum())
 
 
-def forecast(job: Job, sets: Sets) -> Forecast:
+def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
     """Measure a training on this machine, with as many threads as torch has."""
     from .potential import load
     from .speed import us_per_atom
@@ -111,7 +120,7 @@ def forecast(job: Job, sets: Sets) -> Forecast:
     small = max(1, large // SMALLER)
     with tempfile.TemporaryDirectory() as scratch:
         first, *probes = [
-            probe(job, sets, n, max(1, n_batch), Path(scratch) / name)
+            probe(job, manifest, sets, n, max(1, n_batch), Path(scratch) / name)
             for name, n, n_batch in (
                 ("first", small, batch_size // SMALLER),
                 ("small", small, batch_size // SMALLER),
@@ -134,6 +143,7 @@ def forecast(job: Job, sets: Sets) -> Forecast:
         },
         once_s=max(0.0, first.between_s - probes[0].between_s),
         between=Costs.fitted([1, 1], counts, [p.between_s for p in probes]),
+        results=Costs.fitted([1, 1], counts, [p.results_s for p in probes]),
         train=sets["train"],
         n_edges=sum(int(found.counts.n_edges.sum()) for found in sets.values()),
         batch_size=batch_size,
@@ -144,17 +154,20 @@ def forecast(job: Job, sets: Sets) -> Forecast:
     )
 
 
-def probe(job: Job, sets: Sets, n_train: int, batch_size: int, folder: Path) -> Probe:
+def probe(
+    job: Job, manifest: Manifest, sets: Sets, n_train: int, batch_size: int, folder: Path
+) -> Probe:
     """Train a little on `n_train` structures of the training set and as large a part of the test
     set.
     """
     from .cluster.trainer import train
+    from .results import write_results
     from .training.context import LocalContext
 
     part = n_train / len(sets["train"])
     some = {split: _spread(found, part) for split, found in sets.items()}
     output = OutputFolder(folder)
-    folder.mkdir()
+    output.begin(dict(job.origin["control"]), manifest.as_dict())
     stages = tuple(replace(s, epochs=min(s.epochs, EPOCHS)) for s in job.plan.stages)
     plan = replace(
         job.plan,
@@ -166,10 +179,12 @@ def probe(job: Job, sets: Sets, n_train: int, batch_size: int, folder: Path) -> 
     short = replace(job, plan=plan, journal=output.journal, potential=output.potential)
     began = time.monotonic()
     train(short, some, LocalContext(), Journal(output.journal))
-    seconds = time.monotonic() - began
+    trained = time.monotonic()
+    write_results(output, manifest, some, {})
+    done = time.monotonic()
     epochs = [r for r in records(output.journal) if r["type"] == "epoch"]
-    quickest = {
-        stage.name: min(r["seconds"] for r in epochs if r["stage"] == stage.name)
+    of_stage = {
+        stage.name: [r["seconds"] for r in epochs if r["stage"] == stage.name]
         for stage in stages
         if stage.epochs
     }
@@ -178,8 +193,9 @@ def probe(job: Job, sets: Sets, n_train: int, batch_size: int, folder: Path) -> 
         n_structures=len(some["train"]),
         n_steps=n_batches(len(some["train"]), batch_size),
         n_edges=sum(int(found.counts.n_edges.sum()) for found in some.values()),
-        epoch_s=quickest,
-        between_s=seconds - sum(r["seconds"] for r in epochs),
+        epoch_s={name: mean(found[1:] or found) for name, found in of_stage.items()},
+        between_s=trained - began - sum(r["seconds"] for r in epochs),
+        results_s=done - trained,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import platform
 import shutil
+import time
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from . import tracking
+from .budget import chosen_before, fitted, seconds_of
 from .cluster.session import Resources, Session, ray_session, resources
 from .config import ControlFile
 from .data.filter import Limits
@@ -55,16 +57,20 @@ class Request:
     cache: Path | None = None
     address: str | None = None
     verbose: bool = False
+    time_budget: str | None = None
 
 
 def run(control: ControlFile, request: Request) -> None:
     """Train as the control file says and tell how it went. Raises UserError."""
+    began, output = time.monotonic(), OutputFolder(request.output.resolve())
+    budget_s = seconds_of(request.time_budget) if request.time_budget else None
+    earlier = None if request.fresh or not budget_s else chosen_before(control, output)
+    control = earlier or control
     for note in control.notes:
         click.echo(f"note: {note}")
     refuse_zoo(control)
-    uri_of(request, OutputFolder(request.output))
+    uri_of(request, output)
     expand_paths([*request.data, *request.test_data])
-    output = OutputFolder(request.output.resolve())
     if not request.fresh:
         output.refuse_another_run(control.resolved())
     start = start_of(control, request, output)
@@ -91,6 +97,9 @@ def run(control: ControlFile, request: Request) -> None:
         for line in label_notes(control.stages, sets):
             click.echo(f"note: {line}")
         job = job_of(control, manifest, sets["train"], output, start)
+        if budget_s and not earlier:
+            control = fitted(control, job, manifest, sets, asked, budget_s, began)
+            job = job_of(control, manifest, sets["train"], output, start)
         if request.fresh:
             output.remove_run()
         output.begin(control.resolved(), manifest.as_dict())

@@ -138,10 +138,8 @@ def run_sweep(sweep: Sweep, request: Request, model_name: str | None = None) -> 
     from .cluster.storage import refuse_unshared
 
     folder, output = (kind(request.output.resolve()) for kind in (SweepFolder, OutputFolder))
-    control = sweep.largest_cutoff()
-    for trial in sweep.trials:
-        refuse_zoo(trial.control)
-    refuse_zoo(control)
+    for control in sweep.samples:
+        refuse_zoo(control)
     uri = uri_of(request, output)
     expand_paths([*request.data, *request.test_data])
     folder.refuse_others()
@@ -150,7 +148,8 @@ def run_sweep(sweep: Sweep, request: Request, model_name: str | None = None) -> 
         each, at_a_time = _room(sweep, request, session.local)
         for path in (folder.path, cache_of(request, output)):
             refuse_unshared(path)
-        manifest = prepared(control, request, output)
+        largest = max(cutoff(control, starts) for control in sweep.samples)
+        manifest = prepared(sweep.samples[0], request, output, largest)
         sets = opened_sets(manifest)
         _refuse_other_runs(sweep, folder, manifest, request.fresh)
         for line in dict.fromkeys(_notes(sweep, sets)):
@@ -180,9 +179,17 @@ def _room(sweep: Sweep, request: Request, local: bool) -> tuple[Resources, int]:
 
 def _starts(sweep: Sweep, request: Request, output: OutputFolder) -> dict[str, Path]:
     """The potentials that trials start from, by what reload_model says."""
-    controls = [trial.control for trial in sweep.trials] or [sweep.largest_cutoff()]
-    found = {c.common_config.reload_model: start_of(c, request, output) for c in controls}
+    controls = {control.common_config.reload_model: control for control in sweep.samples}
+    found = {name: start_of(control, request, output) for name, control in controls.items()}
     return {name: path for name, path in found.items() if path}
+
+
+def cutoff(control: ControlFile, starts: Mapping[str, Path]) -> float:
+    """Of the potential that a trial starts from, or else of its control file."""
+    from .potential import cutoff_of
+
+    start = starts.get(control.common_config.reload_model)
+    return cutoff_of(start) if start else control.mtp_config.rc
 
 
 def _refuse_other_runs(sweep: Sweep, folder: SweepFolder, manifest: Manifest, fresh: bool) -> None:
@@ -193,9 +200,9 @@ def _refuse_other_runs(sweep: Sweep, folder: SweepFolder, manifest: Manifest, fr
 
 
 def _notes(sweep: Sweep, sets: Mapping[str, StructureSet]) -> Iterable[str]:
-    for trial in sweep.trials:
-        yield from trial.control.notes
-        yield from label_notes(trial.control.stages, sets)
+    for control in sweep.samples:
+        yield from control.notes
+        yield from label_notes(control.stages, sets)
 
 
 def _tags(sweep: Sweep, manifest: Manifest) -> dict[str, str]:
@@ -251,19 +258,20 @@ def train_trial(
         shutil.rmtree(output.path / ".ray", ignore_errors=True)
     else:
         torch.set_num_threads(each.cpus_per_worker)
-        sets = _within(sets, manifest, control)
+        sets = _within(sets, manifest, cutoff(control, starts))
         train(job, sets, LocalContext(), TellingJournal(Journal(job.journal), tell))
     write_metrics(output, sets)
 
 
 def _within(
-    sets: Mapping[str, StructureSet], manifest: Manifest, control: ControlFile
+    sets: Mapping[str, StructureSet], manifest: Manifest, cutoff: float
 ) -> dict[str, StructureSet]:
-    """The sets with the edges of the trial's own cutoff."""
+    """The sets with the edges of a trial's own cutoff."""
     from .data.within import within
 
-    rc = control.mtp_config.rc
-    return {k: within(found, rc) if rc < manifest.cutoff else found for k, found in sets.items()}
+    if cutoff == manifest.cutoff:
+        return dict(sets)
+    return {split: within(found, cutoff) for split, found in sets.items()}
 
 
 def _conclude(
@@ -274,6 +282,7 @@ def _conclude(
     model_name: str,
 ) -> None:
     """Measure the potentials where nothing else runs; table, picture, report, MLflow."""
+    from .potential import cutoff_of
     from .results import write_results
 
     sweep, folder, objective = outcome.sweep, outcome.folder, outcome.sweep.options.objective
@@ -289,7 +298,7 @@ def _conclude(
         raise UserError("no trial finished: the table says why")
     output = OutputFolder(folder.trials / winner.trial.name)
     if not output.report.exists():
-        own = _within(sets, manifest, winner.trial.control)
+        own = _within(sets, manifest, cutoff_of(output.potential))
         write_results(output, manifest, own, facts)
     click.echo(f"best:       {winner.trial.label}: {output.potential}")
     click.echo(f"report:     {output.report}")

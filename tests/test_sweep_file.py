@@ -80,13 +80,13 @@ def test_keys_that_belong_together_are_varied_as_a_section(tmp_path):
     assert {t.control.mtp_config.rc for t in sweep.trials} == {5.0}
 
 
-def test_structures_are_prepared_for_the_largest_cutoff(tmp_path):
+def test_samples_hold_the_largest_cutoff(tmp_path):
     for search in ({}, {"search": "optuna", "trials": 3}):
         sweep = loaded(
             tmp_path,
             {"control": {}, "parameters": {"mtp_config.rc": {"choice": [4.5, 5.5, 5]}}} | search,
         )
-        assert sweep.largest_cutoff().mtp_config.rc == 5.5
+        assert max(control.mtp_config.rc for control in sweep.samples) == 5.5
 
 
 def test_a_control_file_is_found_beside_the_sweep_file(tmp_path):

@@ -54,9 +54,6 @@ OUT_OF_MEMORY = (
 LOW_MEMORY = ("NODE_OUT_OF_MEMORY", "running low on memory")
 """In what Ray says where its memory monitor ended a process."""
 
-IN_TRIAL = Session("auto", verbose=False, borrowed=True)
-"""The connection that Tune gave a trial's process."""
-
 Tell = Callable[[dict[str, Any]], None]
 """Takes the record of an epoch as it is written."""
 
@@ -383,7 +380,7 @@ def fit_and_tell(job: Job, each: Resources, scratch: Path, tell: Tell) -> None:
 
     def work() -> None:
         try:
-            fit(job, each, IN_TRIAL, scratch)
+            fit(job, each, Session("auto", verbose=False, borrowed=True), scratch)
         except BaseException as error:
             failed.append(error)
 

@@ -102,17 +102,14 @@ class Sweep:
             schema = ControlFile.model_json_schema()
             raise UserError("; ".join(sentences(error.errors(), document, schema))) from None
 
-    def largest_cutoff(self) -> ControlFile:
-        """The control file of the probe with the largest cutoff: what structures are prepared
-        for.
+    @property
+    def samples(self) -> tuple[ControlFile, ...]:
+        """Control files of all trials; of Optuna's, some that hold every choice and both ends of
+        every range.
         """
-        probes = [trial.control for trial in self.trials] or [
-            Trial.of(self.base, point).control for point in space.one_at_a_time(self.space)
-        ]
-        largest = max(probes, key=lambda control: control.mtp_config.rc)
-        base = ControlFile.model_validate(self.base)
-        rc = {"mtp_config": {"rc": largest.mtp_config.rc}}
-        return ControlFile.model_validate(changed(base.model_dump(mode="json"), rc))
+        points = space.one_at_a_time(self.space)
+        trials = self.trials or [Trial.of(self.base, point) for point in points]
+        return tuple(trial.control for trial in trials)
 
 
 def load_sweep(path: Path) -> Sweep:
