@@ -7,9 +7,11 @@ import torch
 from lightpfp_ray.data import within as module
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.data.within import within
+from lightpfp_ray.mtp.engine import default_engine, torch_engine
 
 from .data_samples import metals, oddities, prepared, written
 from .test_data_dataset import assert_equal
+from .training_samples import model_of
 
 
 @pytest.mark.parametrize("block", [5, 10**6])
@@ -42,3 +44,20 @@ def test_a_batch_keeps_its_atoms_and_its_short_edges(tmp_path):
     assert 0 < short.n_edges < batch.n_edges
     assert torch.equal(short.edge_vectors(), batch.edge_vectors()[inside])
     assert torch.equal(short.positions_A3, batch.positions_A3)
+
+
+@pytest.mark.parametrize("evaluate", [default_engine, torch_engine.evaluate])
+def test_an_engine_gives_edges_beyond_the_cutoff_no_weight(tmp_path, evaluate):
+    path = written(tmp_path / "a.extxyz", metals(4))
+    train = StructureSet.open(prepared(tmp_path / "cache", path, 5.5).path, "train")
+    batch = train.batch(range(4))
+    model = model_of(train)
+    with torch.no_grad():
+        for parameter in model.readout.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(0))
+    assert model.cutoff == 4.0
+    wide, narrow = (evaluate(model, b, False) for b in (batch, batch.within(4.0)))
+    assert wide.forces_A3.abs().max() > 0.1
+    for name in ("energy_S", "forces_A3", "stress_S6"):
+        found, wanted = getattr(wide, name), getattr(narrow, name)
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12, equal_nan=True)

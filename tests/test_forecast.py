@@ -1,4 +1,4 @@
-"""What a forecast says follows from what was measured: linear in steps and edges, epochs that fit."""
+"""What a forecast says follows from what was measured; the epochs it chooses fit the budget."""
 
 import json
 
