@@ -1,8 +1,8 @@
 """Time of an epoch on 1, 2 and 4 workers, a model of it, and what the model says of more.
 
 A training on Ray Train of one thread a worker is timed with small and with large batches. The model
-(lightpfp_ray/scaling.py) has three constants, the cost of a step, of an edge and of a message, which
-are fitted to all that was measured; the differences are printed. More workers than processors share
+(lightpfp_ray/scaling.py) has three constants, the costs of a step, of an edge and of a message,
+which are fitted to all that was measured; the differences are printed. More workers than processors share
 them. The extrapolation assumes what the table's head says of the network, structures as those of
 the data, and shares of a batch of equal cost but for what the rule of balance leaves.
 

@@ -1,6 +1,7 @@
 """A sweep file is checked whole before the first trial; a mistake is one line with its place."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +9,7 @@ from lightpfp_ray.errors import UserError
 from lightpfp_ray.sweep import Trial, TrialFolder, load_sweep
 from lightpfp_ray.sweep.file import as_text
 
+SWEEPS = sorted((Path(__file__).parents[1] / "configs" / "sweeps").glob("*.json"))
 RC = "mtp_config.rc"
 LEVELS = {"mtp_config.levmax": {"grid": [4, 6]}}
 
@@ -187,3 +189,8 @@ def test_a_folder_tells_how_its_trial_went(tmp_path):
     assert (folder.state, folder.point, folder.why) == ("open", trial.point, "")
     folder.end("stopped", "behind")
     assert (folder.state, folder.why) == ("stopped", "behind")
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.name)
+def test_the_sweeps_that_are_shipped_are_valid(path):
+    assert load_sweep(path).n_trials >= 3
