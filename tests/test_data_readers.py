@@ -4,6 +4,7 @@ way out.
 
 import gzip
 import pickle
+import sqlite3
 from dataclasses import replace
 
 import h5py
@@ -265,6 +266,25 @@ def test_nothing_that_can_hold_code_is_read(tmp_path, name):
         path.write_bytes(pickle.dumps({"energy": 1}))
     with pytest.raises(UserError, match="which is not read: convert it"):
         list(read_structures(path))
+
+
+def test_a_database_of_others_is_refused_and_left_as_it_is(tmp_path):
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as database:
+        database.execute("create table mine (x)")
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="no table systems found"):
+        list(read_structures(path))
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("line", ["BEGIN_CFG", "END_CFG"])
+def test_a_cfg_without_one_of_its_marks_is_refused(tmp_path, line):
+    path = tmp_path / "a.cfg"
+    path.write_text(MLIP + MLIP.replace(f"{line}\n", "") + MLIP)
+    with pytest.raises(UserError, match=line):
+        blocks_of(path, "a")
 
 
 @pytest.mark.parametrize(

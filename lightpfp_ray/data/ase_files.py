@@ -8,7 +8,9 @@ in it.
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -105,8 +107,13 @@ def database_parts(path: Path, size: int) -> Parts:
 
 
 def _database(path: Path):
+    """A database that is there: ASE would write its tables into any other file of SQLite."""
     from ase.db import connect
 
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as file:
+        names = {name for (name,) in file.execute("select name from sqlite_master")}
+    if "systems" not in names:
+        raise Refused("no table systems found: give a database that ASE wrote")
     return connect(path, type="db", append=True, use_lock_file=False)
 
 

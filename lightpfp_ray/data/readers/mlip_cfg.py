@@ -50,6 +50,8 @@ def _offsets(file: BinaryIO) -> Iterator[tuple[int, int]]:
     while line := line_of(file):
         word = line.strip()
         if word == b"BEGIN_CFG":
+            if begin >= 0:
+                raise Refused("BEGIN_CFG within a block found: write the file again")
             begin, atoms = offset, 0
         elif previous == b"Size":
             atoms = int(word)

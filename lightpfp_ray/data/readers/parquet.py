@@ -103,6 +103,10 @@ def _structures(file: pq.ParquetFile, groups: list[int]) -> Iterator[Structure]:
 
 def _structure(lists: dict, column: dict[str, pa.Array], row: int) -> Structure:
     numbers, forces, stress = lists["numbers"], lists["forces"], lists["stress"]
+    absent = [n for n in ("numbers", "positions") if lists[n] is None]
+    absent += [n for n in OPTIONAL if n in column and not column[n][row].is_valid]
+    if absent:
+        raise Refused(f"a structure without {absent[0]} found: write it again")
     if len(lists["positions"]) != 3 * len(numbers):
         raise Refused(f"{len(numbers)} numbers and {len(lists['positions'])} coordinates found")
     if forces is not None and len(forces) != 3 * len(numbers):
@@ -137,6 +141,8 @@ def _parts(column: pa.Array, dtype: type) -> list[np.ndarray | None]:
             pyarrow.compute.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
         )
         ends = width * np.concatenate([[0], np.cumsum(lengths)])
+    if values.null_count and dtype is not np.float64:
+        raise Refused("a row of numbers with gaps found: write it again")
     numbers = values.to_numpy(zero_copy_only=False).astype(dtype)
     if len(numbers) != ends[-1]:
         raise Refused("a row of numbers that is absent found: write it again")
