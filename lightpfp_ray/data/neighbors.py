@@ -40,12 +40,27 @@ def edges(
     box, periodic = np.array(cell, np.float64), np.array(pbc, bool)
     found = search.compute(points=positions, box=box, periodic=periodic, quantities="ijS")
     center, neighbor, shift = (part.astype(np.int64) for part in found)
-    inside = edge_lengths(positions, box, center, neighbor, shift) < cutoff
+    inside = np.flatnonzero(edge_lengths(positions, box, center, neighbor, shift) < cutoff)
     center, neighbor, shift = center[inside], neighbor[inside], shift[inside]
     if np.abs(shift).max(initial=0) > np.iinfo(np.int16).max:
         raise UserError("atoms lie more than 32767 cells apart: wrap the positions into the cell")
-    order = np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], neighbor, center))
+    order = _order(center, neighbor, shift, len(positions))
     return center[order], neighbor[order], shift[order].astype(np.int16)
+
+
+def _order(center: np.ndarray, neighbor: np.ndarray, shift: np.ndarray, n_atoms: int) -> np.ndarray:
+    """The order of (center, neighbor, shift): of one number made of all five where it fits int64,
+    which is several times as fast as a sort by five keys.
+    """
+    most = int(np.abs(shift).max(initial=0))
+    width = 2 * most + 1
+    if n_atoms**2 * width**3 >= 2**62:
+        return np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], neighbor, center))
+    key = center * n_atoms + neighbor
+    for axis in range(3):
+        key *= width
+        key += shift[:, axis] + most
+    return np.argsort(key)
 
 
 def edge_lengths(
@@ -56,6 +71,7 @@ def edge_lengths(
     shift: np.ndarray,
 ) -> np.ndarray:
     """|r_ij| (E,) in A."""
-    return np.linalg.norm(
-        positions[neighbor] + shift @ np.asarray(cell, float) - positions[center], axis=1
-    )
+    r = positions[neighbor]
+    r += shift @ np.asarray(cell, float)
+    r -= positions[center]
+    return np.sqrt(np.einsum("ei,ei->e", r, r))
