@@ -25,7 +25,7 @@ ARG RAY_VERSION=2.60.0
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY --from=wheel /wheels /tmp/wheels
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" 'torch>=2.13,<2.14' \
- && pip install --no-cache-dir /tmp/wheels/*.whl "ray[data,default,train,tune]==$RAY_VERSION" \
+ && pip install --no-cache-dir "$(ls /tmp/wheels/*.whl)[train]" "ray[data,default,train,tune]==$RAY_VERSION" \
     'boto3>=1.34,<2' \
  && rm -rf /tmp/wheels
 

@@ -3,8 +3,9 @@
 A training on Ray Train of one thread a worker is timed with small and with large batches. The model
 (lightpfp_ray/scaling.py) has three constants, the costs of a step, of an edge and of a message,
 which are fitted to all that was measured; the differences are printed. More workers than
-processors share them. The extrapolation assumes what the table's head says of the network, structures as those of
-the data, and shares of a batch of equal cost but for what the rule of balance leaves.
+processors share them. The extrapolation assumes what the table's head says of the network,
+structures as those of the data, and shares of a batch of equal cost but for what the rule of
+balance leaves.
 
     python benchmarks/scaling.py --data configs/sample/alloy.extxyz
 """

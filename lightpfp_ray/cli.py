@@ -24,6 +24,9 @@ COMMANDS = {
 }
 """Name -> module, command in it, what it does."""
 
+TRAINING = ("matplotlib", "mlflow", "pydantic", "ray")
+"""What only a training needs: the extra of that name."""
+
 INTERRUPTED = 130
 
 
@@ -60,6 +63,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         commands.main(arguments, prog_name="lightpfp-ray", standalone_mode=False)
     except UserError as error:
         click.echo("\n".join(f"error: {line}" for line in str(error).splitlines()), err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if error.name not in TRAINING:
+            raise
+        click.echo(
+            f"error: this command needs {error.name}, which is not installed: "
+            "pip install 'lightpfp_ray[train]'",
+            err=True,
+        )
         sys.exit(1)
     except click.ClickException as error:
         error.show()
