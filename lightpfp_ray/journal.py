@@ -68,6 +68,34 @@ def lines_after(path: Path, position: int) -> list[bytes]:
     return (whole + newline).splitlines(keepends=True)
 
 
+class Follower:
+    """Reads a journal as it grows, and from the beginning again where it was cut and rewritten."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        self.position, self.last = 0, b""
+
+    def read(self) -> tuple[list[dict[str, Any]], bool]:
+        """Records that are new, and whether they begin at the beginning of the file.
+
+        The last line that was read is read again: another one in its place, or none, means that
+        the journal was cut. Lines carry the time they were written, so no two are alike.
+        """
+        lines = lines_after(self.path, self.position - len(self.last))
+        if self.last and lines[:1] != [self.last]:
+            self.begin_anew()
+            lines = lines_after(self.path, 0)
+        first = not self.position
+        new = lines[1:] if self.last else lines
+        if new:
+            self.position += sum(len(line) for line in new)
+            self.last = new[-1]
+        return [json.loads(line) for line in new], first
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(v) for key, v in value.items()}

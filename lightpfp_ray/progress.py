@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import threading
-import time
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import click
 
 from .evaluation import SCALES
+from .journal import Follower
 
 INTERVAL_S = 2.0
 """A line at most this often, but always at the border of stages."""
@@ -22,14 +21,14 @@ class Progress:
     """A thread that prints the last epoch of a journal; use as a context."""
 
     def __init__(self, journal: Path, total_epochs: int) -> None:
-        self.journal, self.total_epochs = journal, total_epochs
+        self.follower, self.total_epochs = Follower(journal), total_epochs
+        self.read = self.shown = 0  # records
+        self.first: dict[str, Any] | None = None  # epoch that was seen
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Progress:
-        self.begin = self.journal.stat().st_size if self.journal.exists() else 0
-        self.began = time.monotonic()
-        self.first_step: int | None = None
+        self._new_records()
         self.thread.start()
         return self
 
@@ -38,42 +37,34 @@ class Progress:
         self.thread.join()
 
     def _follow(self) -> None:
-        position, stopped = self.begin, False
+        stopped = False
         while not stopped:
             stopped = self.stopped.wait(INTERVAL_S)
-            records, position = _new_records(self.journal, position)
-            for record in _worth_a_line(records):
+            for record in _worth_a_line(self._new_records()):
                 self._print(record)
+
+    def _new_records(self) -> list[dict[str, Any]]:
+        """What was not shown yet: a journal that is cut back is written again with the same."""
+        records, anew = self.follower.read()
+        begin = 0 if anew else self.read
+        self.read = begin + len(records)
+        new = records[max(0, self.shown - begin) :]
+        self.shown = max(self.shown, self.read)
+        return new
 
     def _print(self, record: dict[str, Any]) -> None:
         if record["type"] == "calibration":
             click.echo(calibration_line(record))
         else:
-            self.first_step = self.first_step or record["step"]
-            click.echo(epoch_line(record, self._time_left(record["step"])))
+            self.first = self.first or record
+            click.echo(epoch_line(record, self._time_left(record)))
         sys.stdout.flush()
 
-    def _time_left(self, step: int) -> float:
+    def _time_left(self, record: dict[str, Any]) -> float:
         """Seconds until the end at the pace since the first epoch that was seen."""
-        done = step - self.first_step + 1
-        return (time.monotonic() - self.began) / done * (self.total_epochs - step)
-
-
-def _new_records(journal: Path, position: int) -> tuple[list[dict[str, Any]], int]:
-    """Whole lines after a position, and the position after them. A shorter file was cut: from its
-    end.
-    """
-    if not journal.exists():
-        return [], 0
-    with journal.open("rb") as file:
-        file.seek(min(position, journal.stat().st_size))
-        lines, position = [], file.tell()
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            lines.append(json.loads(line))
-            position += len(line)
-    return lines, position
+        done = record["step"] - self.first["step"] + 1
+        took = record["time"] - self.first["time"] + self.first["seconds"]
+        return took / done * (self.total_epochs - record["step"])
 
 
 def _worth_a_line(records: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -3,8 +3,8 @@
 import json
 import time
 
-from lightpfp_ray.journal import Journal, records
-from lightpfp_ray.tracking.points import Follower, points
+from lightpfp_ray.journal import Follower, Journal, records
+from lightpfp_ray.tracking.points import points
 
 ERRORS = {"loss": 0.5, "energy_loss": 0.1, "energy_mae": 0.2, "stress_mae": None}
 EPOCH = {"type": "epoch", "stage": "stage_1", "stage_index": 0, "epoch": 2, "lr": 0.01}

@@ -16,6 +16,7 @@ from ..errors import UserError
 SETTINGS = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "30",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_IMPORT_WARNING": "1",
 }
@@ -42,6 +43,7 @@ class Resources:
     workers: int
     cpus_per_worker: int
     device: str  # "cpu" or "cuda"
+    fewest: int | None = None  # workers that go on when a node is lost; None: all are needed
 
     def of_each(self) -> dict[str, float]:
         """What one worker asks of Ray."""
@@ -154,7 +156,8 @@ def resources(
         device = "cuda" if gpus >= workers else "cpu"
     share = max(1, cpus // workers)
     each = cpus_per_worker or (share if local else min(share, LARGEST_AUTOMATIC))
-    asked = Resources(workers, each, device)
+    fewest = 1 if workers > 1 and _n_nodes() > 1 else None
+    asked = Resources(workers, each, device, fewest)
     if not asked.fit(cpus, gpus) and wait_s > 0:
         cpus, gpus = _scaled_up(asked, wait_s)
     if not asked.fit(cpus, gpus):
@@ -181,6 +184,12 @@ def _totals() -> tuple[int, int]:
 
     total = ray.cluster_resources()
     return int(total.get("CPU", 0)), int(total.get("GPU", 0))
+
+
+def _n_nodes() -> int:
+    import ray
+
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def _scaled_up(asked: Resources, wait_s: float) -> tuple[int, int]:

@@ -136,7 +136,9 @@ def _trainer(job: Job, resources: Resources, storage: Path) -> TorchTrainer:
         train_loop_config={"job": job},
         torch_config=TorchConfig(timeout_s=COLLECTIVE_TIMEOUT_S),
         scaling_config=ScalingConfig(
-            num_workers=resources.workers,
+            num_workers=(resources.fewest, resources.workers)
+            if resources.fewest
+            else resources.workers,
             use_gpu=resources.device == "cuda",
             resources_per_worker=resources.of_each(),
         ),

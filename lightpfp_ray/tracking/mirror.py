@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import UserError
 from ..files import write_atomically
+from ..journal import Follower
 from ..output import OutputFolder, leaves
 from . import store
-from .points import SECONDS, Follower, Point, place, points
+from .points import SECONDS, Point, place, points
 from .potential import log_potential
 
 if TYPE_CHECKING:
