@@ -51,6 +51,10 @@ def _points(axes: Axes, done: Sequence[Row]) -> None:
         axes.plot(x, y, "-", color=BLUE, lw=1, zorder=2, drawstyle="steps-post")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
+    axes.tick_params(which="minor", labelsize=7)
     axes.grid(True, which="both", color="0.93")
     axes.set_axisbelow(True)
     axes.margins(0.12)

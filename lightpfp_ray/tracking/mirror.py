@@ -148,8 +148,13 @@ class Mirror:
             self._log_files(out.parity, out.losses, out.report)
             if status == "FINISHED" and with_potential:
                 log_potential(self.client, self.run_id, out.potential)
-            self.client.set_terminated(self.run_id, status)
+            self.client.set_terminated(self.run_id, status, end_time=self._end_time())
         return n
+
+    def _end_time(self) -> int | None:
+        """Of the last record, in ms; None, for now, where there is none."""
+        last = self.follower.last
+        return int(1000 * json.loads(last)["time"]) if last else None
 
     def _due(self, records: Iterable[dict[str, Any]]) -> Iterator[Point]:
         """Points of records, but for those that are held back."""
