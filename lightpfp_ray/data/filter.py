@@ -26,10 +26,19 @@ CLOSEST = 0.1
 FLATTEST = 1e-6
 """Volume of the periodic vectors over the product of their lengths, below which a cell is flat."""
 
+THINNEST, DENSEST, LARGEST = 0.1, 0.1, 1000.0
+"""Height of a periodic cell (A), volume per atom (A^3), and extent of what is not periodic along
+three vectors (A), beyond which a structure is a damaged one, and a search for neighbors would take
+hours or all memory.
+"""
+
 NO_ATOMS = "no atoms"
 UNKNOWN_ELEMENT = "unknown element"
 BAD_POSITION = "NaN or infinite position or cell"
 FLAT_CELL = "periodic, but the cell has no volume"
+THIN_CELL = f"periodic, but the cell is thinner than {THINNEST} A"
+DENSE_CELL = f"less than {DENSEST} A^3 per atom"
+TOO_LARGE = f"atoms or cell spread over more than {LARGEST:.0f} A"
 BAD_LABEL = "NaN or infinite label"
 BAD_WEIGHT = "NaN, infinite or negative weight"
 NO_LABEL = "no energy, forces or stress"
@@ -80,18 +89,32 @@ def _geometry_reason(structure: Structure) -> str | None:
         return UNKNOWN_ELEMENT
     if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
         return BAD_POSITION
-    return FLAT_CELL if _is_flat(structure.cell[structure.pbc]) else None
+    return _cell_reason(structure.cell[structure.pbc], len(structure.numbers)) or (
+        None if structure.pbc.all() else _extent_reason(structure)
+    )
 
 
-def _is_flat(vectors: np.ndarray) -> bool:
-    """Whether periodic lattice vectors (K, 3) are zero or depend on each other."""
+def _cell_reason(vectors: np.ndarray, n_atoms: int) -> str | None:
+    """Of the periodic lattice vectors (K, 3)."""
     lengths = np.linalg.norm(vectors, axis=1)
     if not lengths.all():
-        return True
-    singular = (
-        np.linalg.svd(vectors / lengths[:, None], compute_uv=False) if len(vectors) else np.ones(1)
-    )
-    return bool(np.prod(singular) < FLATTEST)
+        return FLAT_CELL
+    unit = vectors / lengths[:, None]
+    gram = unit @ unit.T
+    if not np.linalg.det(gram) > FLATTEST**2:
+        return FLAT_CELL
+    # row k of the inverse of the Gram matrix: 1 / (height / length)^2 on its diagonal
+    heights = lengths / np.sqrt(np.diag(np.linalg.inv(gram)))
+    if len(vectors) and not heights.min() >= THINNEST:
+        return THIN_CELL
+    if len(vectors) == 3 and abs(np.linalg.det(vectors)) < DENSEST * n_atoms:
+        return DENSE_CELL
+    return None
+
+
+def _extent_reason(structure: Structure) -> str | None:
+    extent = np.ptp(structure.positions, axis=0).max()
+    return None if max(extent, np.abs(structure.cell).max()) <= LARGEST else TOO_LARGE
 
 
 def _label_reason(structure: Structure, max_energy: float, max_forces: float) -> str | None:
