@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from lightpfp_ray.cli_doctor import doctor
 from lightpfp_ray.data.read import read_structures
+from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.data.write import writing
 from lightpfp_ray.doctor.examine import examine, summary
 from lightpfp_ray.doctor.findings import LEVELS
@@ -107,6 +108,19 @@ def test_the_order_of_structures_changes_no_finding(structures):
     bad = put_in(structures, np.random.default_rng(0))
     first, second = examine(bad), examine(bad[::-1])
     assert [f.kind for f in first.findings] == [f.kind for f in second.findings]
+
+
+def test_free_atoms_are_no_outliers_and_periodicity_makes_other_atoms(structures):
+    free = Structure(
+        numbers=np.array([29]),
+        positions=np.zeros((1, 3)),
+        cell=np.zeros((3, 3)),
+        pbc=np.zeros(3, bool),
+        energy=9.0,
+        forces=np.zeros((1, 3)),
+    )
+    slab = replace(structures[5], pbc=np.array([True, True, False]), stress=None)
+    assert above_note(examine([*structures, free, slab]).findings) <= {"missing stress"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 12])

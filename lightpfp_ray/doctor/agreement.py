@@ -10,7 +10,7 @@ import numpy as np
 from ..batch import Batch
 from ..data.structure import Structure
 from ..units import GPA_PER_EV_A3
-from .findings import Finding, count_of
+from .findings import Finding
 from .fit import design
 from .measure import (
     ENERGY_UNITS,
@@ -37,8 +37,8 @@ CLEAR = 0.2
 EXPLAINED = 0.01
 """A score below which eV is right whatever other units say."""
 
-APART, FEWEST = 10.0, 0.05
-"""Two settings: their distance over the deviation within, and the part of the smaller."""
+APART, FEWEST, LEAST = 10.0, 0.05, 4
+"""Two settings: their distance over the deviation within, and the smaller's part and number."""
 
 NEARLY = 5.0
 """Units whose scores are within this factor cannot be told apart by a fit."""
@@ -103,8 +103,9 @@ def _energies(
         return None, None
     branches = find_branches(sample, forces, in_ev)
     if branches is not None:
-        part = branches.smaller_S.sum() / max(np.isfinite(sample.energy_S).sum(), 1)
-        clear = abs(branches.gap) > APART * branches.width and part >= FEWEST
+        smaller = branches.smaller_S.sum()
+        enough = smaller >= max(LEAST, FEWEST * np.isfinite(sample.energy_S).sum())
+        clear = enough and abs(branches.gap) > APART * branches.width
         score = (branches.width / in_ev.spread) ** 2
         if clear and score < CLEAR * fits[0].score:
             return in_ev, branches
@@ -140,8 +141,8 @@ def _energy_findings(
         yield Finding(
             "two energy settings",
             "error",
-            f"energies are of two settings: {count_of(len(smaller), len(sources))} of a sample lie "
-            f"{branches.gap:+.3g} eV per atom from the others",
+            f"energies are of two settings: {len(smaller)} of {len(sources)} structures of a "
+            f"sample lie {branches.gap:+.3g} eV per atom from the others",
             "label all with one setting (functional, pseudopotential, reference), or shift one set",
             smaller,
             f"one potential and a constant explain both to {branches.width:.2g} eV per atom",

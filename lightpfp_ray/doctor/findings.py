@@ -55,8 +55,11 @@ def by_level(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: -LEVELS.index(finding.level))
 
 
-def count_of(n: int, total: int | None = None) -> str:
-    """ "1 structure", "12 of 200 structures"."""
-    if total is not None:
-        return f"{n} of {total} structures"
-    return f"{n} structure" if n == 1 else f"{n} structures"
+def count_of(n: int, total: int | None = None, verb: str = "") -> str:
+    """ "1 structure", "12 of 200 structures have"."""
+    noun = "structure" if n == 1 and total is None else "structures"
+    told = f"{n} {noun}" if total is None else f"{n} of {total} {noun}"
+    return f"{told} {_SINGULAR[verb] if n == 1 else verb}" if verb else told
+
+
+_SINGULAR = {"have": "has", "are": "is"}

@@ -39,7 +39,7 @@ def _near(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "near atoms",
             "warning",
-            f"{count_of(int(chosen.sum()), len(survey))} have atoms far closer than a bond",
+            f"{count_of(int(chosen.sum()), len(survey), 'have')} atoms far closer than a bond",
             "look at them: an exploded frame, atoms outside of a cell that is too small, or "
             "lengths in another unit; leave them out with lightpfp_ray.min_distance",
             tuple(survey.sources[i] for i in np.flatnonzero(chosen)),
@@ -57,7 +57,7 @@ def _empty(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "large volume",
             "note",
-            f"{count_of(int(chosen.sum()), len(survey))} have far more volume per atom than the "
+            f"{count_of(int(chosen.sum()), len(survey), 'have')} far more volume per atom than the "
             "others",
             "right for molecules and slabs in vacuum; else look at the cells",
             tuple(survey.sources[i] for i in np.flatnonzero(chosen)),
@@ -76,7 +76,7 @@ def _duplicates(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "duplicates",
             "warning",
-            f"{count_of(len(again), len(survey))} are there before, with all their labels",
+            f"{count_of(len(again), len(survey), 'are')} there before, with all their labels",
             "each counts as often as it is there: remove them if that is not meant",
             tuple(again),
             "equal to the last bit",
@@ -94,7 +94,7 @@ def _other_labels(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "other labels",
             "error" if largest > 0.01 else "warning",
-            f"{count_of(len(groups))} are there with the same atoms and other labels",
+            f"{count_of(len(groups), None, 'are')} there with the same atoms and other labels",
             "labels of two settings are in one set: keep those of one",
             tuple(survey.sources[i] for g in groups for i in g[:2]),
             f"energies differ by up to {largest:.3g} eV per atom",

@@ -17,6 +17,9 @@ NET_FORCE = 0.1
 LARGE_FORCE = 50.0
 """eV/A."""
 
+FREE_VOLUME = 200.0
+"""A^3; one atom alone in more is a free atom, whose energy is far from all others by nature."""
+
 LEAST_OUTLIER = 1.0
 """eV per atom."""
 
@@ -55,7 +58,7 @@ def _missing(survey: Survey) -> Iterator[Finding]:
             "note" if every or label == "stress" else "warning",
             f"no structure has {label}"
             if every
-            else f"{count_of(int(absent.sum()), len(survey))} have no {label}",
+            else f"{count_of(int(absent.sum()), len(survey), 'have')} no {label}",
             f"set {label}_loss_coeff_list to zeros, or provide it"
             if every
             else "they do not count in its loss; provide the label if they should",
@@ -80,7 +83,7 @@ def _zeros(survey: Survey, label: str, chosen: np.ndarray, evidence: str = "") -
     return Finding(
         f"zero {label}",
         "error",
-        f"{count_of(int(chosen.sum()), len(survey))} have {label} of exactly zero",
+        f"{count_of(int(chosen.sum()), len(survey), 'have')} {label} of exactly zero",
         "a label that is missing must be left out, not written as zeros",
         _where(survey, chosen),
         evidence,
@@ -92,8 +95,8 @@ def _not_periodic(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "stress not periodic",
             "note",
-            f"{count_of(len(survey.stress_not_periodic))} have a stress, but are not periodic "
-            "along three vectors",
+            f"the stress of {count_of(len(survey.stress_not_periodic))} that are not periodic "
+            "along three vectors is not defined",
             'it is left out; if they are periodic, write pbc="T T T"',
             tuple(survey.stress_not_periodic),
         )
@@ -106,7 +109,7 @@ def _net_force(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "net force",
             "warning",
-            f"{count_of(int(chosen.sum()), len(survey))} have forces that do not add up to zero",
+            f"{count_of(int(chosen.sum()), len(survey), 'have')} forces that do not add up to zero",
             "no potential gives that: look for an external field, fixed atoms whose forces were "
             "set to zero, or forces of another frame",
             _where(survey, chosen),
@@ -124,7 +127,7 @@ def _large_force(survey: Survey) -> Iterator[Finding]:
         yield Finding(
             "large force",
             "warning",
-            f"{count_of(int(chosen.sum()), len(survey))} have forces far above all others",
+            f"{count_of(int(chosen.sum()), len(survey), 'have')} forces far above all others",
             "exploded frames spoil a fit: leave them out with common_config.max_forces "
             f"{3 * np.quantile(known, 0.9):.3g}",
             _where(survey, chosen),
@@ -158,13 +161,15 @@ def _far_energy(survey: Survey) -> Iterator[Finding]:
     if np.isfinite(left).sum() < 10:
         return
     distance = np.abs(left - np.nanmedian(left))
+    free = (survey["n_atoms"] == 1) & ~(survey["volume"] < FREE_VOLUME)
+    distance[free] = 0.0
     chosen = distance > max(10 * spread_of(left), LEAST_OUTLIER)
     if chosen.any():
         yield Finding(
             "far energy",
             "warning",
-            f"{count_of(int(chosen.sum()), len(survey))} have energies far from all others, after "
-            "the best energies of the free elements",
+            f"{count_of(int(chosen.sum()), len(survey), 'have')} energies far from all others, "
+            "after the best energies of the free elements",
             "look at them: an exploded frame, another unit, or an unconverged calculation; leave "
             "them out with common_config.max_energy",
             _where(survey, chosen),

@@ -202,7 +202,7 @@ def asymmetry_of(structure: Structure) -> float:
 
 
 def _atoms_id(structure: Structure) -> str:
-    parts = (structure.numbers, structure.positions, structure.cell)
+    parts = (structure.numbers, structure.positions, structure.cell, structure.pbc)
     content = b"".join((np.asarray(part, "<f8") + 0.0).tobytes() for part in parts)
     return hashlib.sha256(content).hexdigest()
 
