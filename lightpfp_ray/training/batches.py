@@ -1,5 +1,4 @@
-"""Which structures a worker sees: batch b of epoch e is a slice of a permutation that (seed, e)
-decides.
+"""Which structures a worker sees, and how much each counts.
 
 batch = permutation(N; seed, e)[b B : (b + 1) B],     the worker's share = batch[rank :: world_size]
 
@@ -8,22 +7,29 @@ Every worker knows the whole batch, so that it knows by how many labels the sums
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from ..batch import Batch
+from ..errors import UserError
 from .context import LabelCounts, Structures, WorkerContext
-from .loss import LABELS
+from .loss import LABELS, Labels
+
+SAMPLE = 2000
+"""Structures from which least squares and whitening are found; more do not change them."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """A worker's part of a batch, and the number of labels of the whole batch."""
+    """A worker's part of a batch, what its structures weigh, and the labels of the whole batch."""
 
     batch: Batch
-    labels: dict[str, int]
+    weights_S3: Tensor  # of energy, forces, stress
+    labels: Labels
 
 
 def n_batches(n_structures: int, batch_size: int) -> int:
@@ -35,26 +41,84 @@ def permutation(n_structures: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(n_structures)
 
 
-def n_labels(counts: LabelCounts, indices: np.ndarray) -> dict[str, int]:
-    """Numbers of energies, force components and stress components of some structures."""
-    atoms = counts.n_atoms[indices] * counts.has_forces[indices]
-    found = (
-        counts.has_energy[indices].sum(),
-        3 * atoms.sum(),
-        6 * counts.has_stress[indices].sum(),
-    )
-    return {label: int(n) for label, n in zip(LABELS, found, strict=True)}
+@dataclass(frozen=True)
+class Part:
+    """Some structures of a set, numbered anew."""
+
+    whole: Structures
+    chosen: np.ndarray
+
+    def batch(self, indices: np.ndarray) -> Batch:
+        return self.whole.batch(self.chosen[indices])
 
 
-def shares(
-    structures: Structures,
-    order: np.ndarray,
-    batch_size: int,
-    context: WorkerContext,
-    first: int = 0,
-) -> Iterator[Share]:
-    """The worker's share of every batch of an order, from batch number `first` on."""
-    for start in range(first * batch_size, len(order), batch_size):
-        whole = order[start : start + batch_size]
-        own = structures.batch(whole[context.rank :: context.world_size])
-        yield Share(own.to(context.device), n_labels(structures.counts, whole))
+@dataclass(frozen=True)
+class WeightedSet:
+    """Structures and their weights in the loss: a weight of 2 counts as the structure twice."""
+
+    structures: Structures | Part
+    weights_S3: np.ndarray
+    labels_S3: np.ndarray  # number of energies, force and stress components of each structure
+
+    @classmethod
+    def of(cls, structures: Structures, group_weights: Mapping[str, object]) -> WeightedSet:
+        """`group_weights`: name of a group -> a weight, or [energy, forces, stress] weights."""
+        counts = structures.counts
+        atoms = counts.n_atoms * counts.has_forces
+        labels = [counts.has_energy, 3 * atoms, 6 * counts.has_stress]
+        weights_S3 = np.repeat(np.asarray(counts.weight, float)[:, None], 3, axis=1)
+        return cls(
+            structures,
+            weights_S3 * _weights_of_groups(counts, group_weights),
+            np.stack(labels, axis=1).astype(np.int64).reshape(-1, 3),
+        )
+
+    def __len__(self) -> int:
+        return len(self.labels_S3)
+
+    @property
+    def everything(self) -> np.ndarray:
+        return np.arange(len(self))
+
+    def sample(self, seed: int, most: int = SAMPLE) -> np.ndarray:
+        """Some structures, the same for a seed, from which matrices of the stage are summed."""
+        return permutation(len(self), seed, 0)[:most]
+
+    def part(self, indices: np.ndarray) -> WeightedSet:
+        """Some of them as a set."""
+        chosen = Part(self.structures, indices)
+        return WeightedSet(chosen, self.weights_S3[indices], self.labels_S3[indices])
+
+    def labels(self, indices: np.ndarray) -> Labels:
+        """How many labels some structures have, and what they weigh."""
+        count = self.labels_S3[indices].sum(0)
+        weight = (self.labels_S3 * self.weights_S3)[indices].sum(0)
+        return Labels(
+            dict(zip(LABELS, count.tolist(), strict=True)),
+            dict(zip(LABELS, weight.tolist(), strict=True)),
+        )
+
+    def shares(
+        self, order: np.ndarray, batch_size: int, context: WorkerContext, first: int = 0
+    ) -> Iterator[Share]:
+        """The worker's share of every batch of an order, from batch number `first` on."""
+        for start in range(first * batch_size, len(order), batch_size):
+            whole = order[start : start + batch_size]
+            own = whole[context.rank :: context.world_size]
+            yield Share(
+                self.structures.batch(own).to(context.device),
+                torch.from_numpy(self.weights_S3[own]).to(context.device),
+                self.labels(whole),
+            )
+
+
+def _weights_of_groups(counts: LabelCounts, given: Mapping[str, object]) -> np.ndarray:
+    """(S, 3). Raises UserError for a group that no structure is of."""
+    unknown = sorted(set(given) - set(counts.group_names))
+    if unknown:
+        raise UserError(
+            f'group_weights name "{unknown[0]}", the groups of the training set are '
+            f"{', '.join(repr(g) for g in counts.group_names)}: correct the name"
+        )
+    rows = [np.broadcast_to(given.get(name, 1.0), 3) for name in counts.group_names]
+    return np.array(rows, float).reshape(-1, 3)[counts.group]

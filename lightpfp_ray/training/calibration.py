@@ -23,3 +23,14 @@ def calibrated(losses: Mapping[str, float], coefficients: Mapping[str, float]) -
             f"calibration needs a positive weighted loss, found {dict(losses)}: switch it off"
         )
     return {k: total / (len(present) * present[k]) if k in present else 0.0 for k in losses}
+
+
+def weighted_losses(
+    losses: Mapping[str, float], before: Mapping[str, float], after: Mapping[str, float]
+) -> dict[str, dict[str, float | None]]:
+    """The losses, and what they contribute with the coefficients before and after, by label."""
+
+    def times(coefficients: Mapping[str, float]) -> dict[str, float | None]:
+        return {k: None if v is None else coefficients[k] * v for k, v in losses.items()}
+
+    return {"losses": dict(losses), "before": times(before), "after": times(after)}

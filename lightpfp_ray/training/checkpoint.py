@@ -1,4 +1,4 @@
-"""A checkpoint: parameters, optimizer, place in the run, and what the rest of the run depends on.
+"""A checkpoint: parameters, walk, place in the run, and what the rest of the run depends on.
 
 A file is written beside and renamed, so that it is whole or not there; the newest two are kept. A
 run that goes on from one ends in the parameters of the undisturbed run, to the bit.
@@ -16,8 +16,9 @@ from torch import Tensor
 from ..errors import UserError
 from ..files import write_atomically
 from ..mtp.model import MTP
+from .context import WorkerContext
 
-VERSION = 1
+VERSION = 2
 """Version of a checkpoint's layout; a reader refuses a later one."""
 
 KEPT = 2
@@ -34,7 +35,32 @@ class Progress:
     coefficients: dict[str, float] | None = None  # of the calibration stage, once it began
     losses: dict[str, float | None] = field(default_factory=dict)  # last finished training epoch
     journal_bytes: int = 0  # length of the journal at this place
-    sums_32: Tensor = field(default_factory=lambda: torch.zeros(3, 2, dtype=torch.float64))
+    sums: Tensor = field(default_factory=lambda: torch.zeros(3, 4, dtype=torch.float64))
+    best_loss: float | None = None  # of training, of the epochs of the stage; as what follows
+    best_test: float | None = None
+    best_epoch: int = 0  # of best_test
+    rollbacks: int = 0
+    stopped: bool = False
+
+    def restart_epoch(self) -> None:
+        self.batch, self.sums = 0, torch.zeros_like(self.sums)
+
+    def next_epoch(self, loss: float, losses: dict[str, float | None]) -> None:
+        self.epoch, self.step, self.losses = self.epoch + 1, self.step + 1, losses
+        self.best_loss = loss if self.best_loss is None else min(loss, self.best_loss)
+        self.restart_epoch()
+
+    def is_best(self, loss: float) -> bool:
+        """Whether a test loss is the lowest of the stage; it is then remembered."""
+        best = self.best_test is None or loss < self.best_test
+        if best:
+            self.best_test, self.best_epoch = loss, self.epoch
+        return best
+
+    def next_stage(self) -> None:
+        self.stage, self.epoch = self.stage + 1, 0
+        self.best_loss, self.best_test, self.best_epoch = None, None, 0
+        self.rollbacks, self.stopped = 0, False
 
     @property
     def name(self) -> str:
@@ -43,14 +69,15 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a file holds. `optimizer` is None at the border of stages, where the next one begins
-    anew.
+    """What a file holds. `walk` is the state of coordinates and optimizer, `kept` the same at
+    epochs to go back to; there is none at the border of stages, where the next one begins anew.
     """
 
     fingerprint: str
     progress: Progress
     model: MTP
-    optimizer: dict | None
+    walk: dict | None
+    kept: dict[str, dict]
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -62,7 +89,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "progress": vars(checkpoint.progress),
         "shape": checkpoint.model.shape(),
         "model": checkpoint.model.state_dict(),
-        "optimizer": checkpoint.optimizer,
+        "walk": checkpoint.walk,
+        "kept": checkpoint.kept,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -74,6 +102,17 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 def newest(folder: Path) -> str | None:
     """The name of the furthest checkpoint, or None."""
     return max((path.name for path in folder.glob("*.pt")), default=None)
+
+
+def newest_of_all(folder: Path, context: WorkerContext) -> Checkpoint | None:
+    """The newest one that rank 0 sees, on every worker."""
+    name = newest(folder) if context.rank == 0 else None
+    numbers = [1 + int(part) for part in name.removesuffix(".pt").split("-")] if name else [0] * 3
+    chosen = torch.tensor(numbers, dtype=torch.float64, device=context.device)
+    stage, epoch, batch = (int(n) - 1 for n in context.sum_over_workers(chosen).tolist())
+    if stage < 0:
+        return None
+    return load(folder / Progress(stage, epoch, batch).name, context.device)
 
 
 def load(path: Path, device: torch.device) -> Checkpoint:
@@ -98,5 +137,6 @@ def load(path: Path, device: torch.device) -> Checkpoint:
         fingerprint=content["fingerprint"],
         progress=Progress(**content["progress"]),
         model=model.to(device),
-        optimizer=content["optimizer"],
+        walk=content["walk"],
+        kept=content["kept"],
     )

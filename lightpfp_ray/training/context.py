@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +20,9 @@ class LabelCounts(Protocol):
     has_energy: np.ndarray
     has_forces: np.ndarray
     has_stress: np.ndarray
+    weight: np.ndarray
+    group: np.ndarray  # index in group_names
+    group_names: Sequence[str]
 
 
 class Structures(Protocol):

@@ -1,45 +1,55 @@
 """The training loop: stage after stage, data-parallel, and nothing known of who launched it.
 
-An update: every worker sums the loss and its gradient over its share of the batch; one all-reduce
-of one float64 vector; then each makes the same Adam step. Two workers give the parameters of one.
+A stage begins with least squares of what is linear, and with coordinates in which its loss is
+round; an optimizer walks in them. The last stage ends with least squares again. A stage that
+diverges goes back to its last good epoch with a smaller learning rate.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import UserError
 from ..mtp.model import MTP
 from . import checkpoint
-from .batches import n_batches, n_labels, permutation, shares
-from .calibration import calibrated
+from .batches import WeightedSet, n_batches, permutation
+from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
 from .context import Structures, WorkerContext
-from .loss import LABELS, figures, sums, weighted
+from .coordinates import Coordinates, Maps
+from .linear import refit, solve_reference_energies
+from .loss import LABELS, figures, sums
+from .options import Options
+from .record import Journal, Record
 from .schedule import rate_factor
-from .start import solve_reference_energies
+from .search import search
+from .update import AdamWalk, gradient
+from .varpro import VariableProjection
+from .whiten import whitened
 
 if TYPE_CHECKING:
     from ..config import Stage
 
-RATES = {"radial_coeffs": 0.1, "species_coeffs": 0.01, "readout": 0.1}
-"""Learning rate of each group of parameters, in units of the stage's: an E0 in eV moves less."""
+DIVERGED = 10.0
+"""A loss beyond this factor of the stage's best is a divergence."""
 
+ROLLBACKS, ROLLBACK_FACTOR = 5, 0.3
+"""How often a stage may go back, and what its learning rate is multiplied by."""
 
-class Journal(Protocol):
-    """Where rank 0 writes what happened."""
+UNDETERMINED = (
+    "the energies of the training set do not determine E0 of every element, since their fractions "
+    "never vary independently: forces are not affected, energies of other compositions are"
+)
 
-    def append(self, record: dict) -> None: ...
-    def position(self) -> int: ...
-    def truncate(self, position: int) -> None: ...
+WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
 
 
 @dataclass(frozen=True)
@@ -52,6 +62,7 @@ class Plan:
     fingerprint: str  # of control file and data
     folder: Path
     checkpoint_interval_s: float
+    options: Options = field(default_factory=Options)
 
 
 class Loop:
@@ -65,105 +76,190 @@ class Loop:
         context: WorkerContext,
         journal: Journal,
     ) -> None:
-        self.plan, self.model, self.sets, self.context = plan, model, sets, context
-        self.journal = journal
+        self.plan, self.model, self.context = plan, model, context
+        self.record = Record(journal, context.rank)
+        weights = plan.options.group_weights
+        self.train = WeightedSet.of(sets["train"], weights)
+        self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()
-        self.optimizer: torch.optim.Adam | None = None
+        self.walk: AdamWalk | VariableProjection | None = None
+        self.kept: dict[str, dict] = {}  # states of the walk: at the last good, at the best epoch
         self.saved_at = time.monotonic()
 
     def run(self) -> MTP:
         """Train all stages that are left, and return the potential."""
-        found = self._newest_checkpoint()
+        found = checkpoint.newest_of_all(self.plan.folder, self.context)
         if found:
             self._resume(found)
         else:
-            self._truncate_journal(0)
-            self._write({"type": "start", "total_epochs": sum(s.epochs for s in self.plan.stages)})
-            self._solve_reference_energies()
+            self.record.truncate(0)
+            self._write("start", total_epochs=sum(s.epochs for s in self.plan.stages))
         while self.progress.stage < len(self.plan.stages):
             self._stage()
-        self._write_end()
+        self._end()
         return self.model
 
     def _stage(self) -> None:
         stage = self.plan.stages[self.progress.stage]
         if self._coefficients(stage) is None:
             self._calibrate()
-        self.optimizer = self.optimizer or self._new_optimizer(stage)
-        while self.progress.epoch < stage.epochs:
-            self._epoch(stage, self._coefficients(stage))
-        self._solve_reference_energies()
-        self.progress.stage, self.progress.epoch = self.progress.stage + 1, 0
-        self.optimizer = None
-        self._save()
+        coefficients = self._coefficients(stage)
+        if self.walk is None:
+            self._begin(stage, coefficients)
+        while self.progress.epoch < stage.epochs and not self.progress.stopped:
+            self._epoch(stage, coefficients)
+        self._finish(stage, coefficients)
+
+    def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
+        """The linear part of least squares, and coordinates to walk in."""
+        options, fresh = self.plan.options, not bool(self.model.readout.moment_coeffs.any())
+        if fresh and options.starts > 1:
+            losses = search(
+                self.model, self.train, coefficients, options.starts, self.plan.seed, self.context
+            )
+            self._write("search", losses=losses)
+        self._refit(stage, coefficients)
+        maps = Maps.identity(self.model)
+        if options.whitening:
+            maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
+        coordinates = Coordinates(self.model, maps)
+        self.walk = WALKS[options.optimizer](self.model, coordinates)
+        self._keep("good")
+
+    def _refit(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
+        """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
+        options, first = self.plan.options, self.progress.stage == 0
+        undetermined = solve_reference_energies(self.model, self.train, self.context)
+        if first and undetermined:
+            self._write("note", text=UNDETERMINED)
+        wanted = options.least_squares_start if first else options.least_squares_stages
+        if wanted and (first or not self.model.widths):
+            goal = (coefficients, stage.loss)
+            refit(self.model, self.train, *goal, self.plan.seed, self.context)
 
     def _epoch(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        began = time.monotonic()
-        train = self.sets["train"]
-        order = permutation(len(train), self.plan.seed, self.progress.step + 1)
+        began, rate = time.monotonic(), self._rate(stage, self.progress.batch)
+        if isinstance(self.walk, VariableProjection):
+            total = self.walk.iterate(self.model, self.train, coefficients, self.context)
+            if total is None:
+                return self._stop("converged", stage)
+            rate = self.walk.method.length
+        else:
+            total = self._updates(stage, coefficients)
+        labels = self.train.labels(self.train.everything)
+        found = figures(total, labels, coefficients, stage.loss)
+        if self._diverged(found["loss"]):
+            return self._roll_back(stage)
+        self.progress.next_epoch(found["loss"], {k: found[f"{k}_loss"] for k in LABELS})
+        self._keep("good")
+        test = self._figures(self.test, coefficients, stage.loss)
+        self._write(
+            "epoch",
+            stage=stage.name,
+            stage_index=self.progress.stage,
+            epoch=self.progress.epoch,
+            seconds=time.monotonic() - began,
+            lr=rate,
+            train=found,
+            test=test,
+        )
+        self._watch(stage, test["loss"])
+
+    def _updates(self, stage: Stage, coefficients: Mapping[str, float]) -> Tensor:
+        """The batches of an epoch that are left; the sums (3, 4) of all of it, not finite where the
+        stage has diverged.
+        """
+        order = permutation(len(self.train), self.plan.seed, self.progress.step + 1)
         first = self.progress.batch
-        for share in shares(train, order, self.plan.batch_size, self.context, first):
-            self._set_rate(self._rate(stage, self.progress.batch))
-            self.progress.sums_32 += self._update(share, stage, coefficients)
+        for share in self.train.shares(order, self.plan.batch_size, self.context, first):
+            found, total = gradient(
+                self.model, [share], share.labels, coefficients, stage.loss, self.context
+            )
+            self.progress.sums = self.progress.sums + total
+            if not bool(total.isfinite().all()):
+                break
+            self.walk.step(self.model, found, self._rate(stage, self.progress.batch))
             self.progress.batch += 1
             self._save_if_due()
-        found = figures(
-            self.progress.sums_32, n_labels(train.counts, order), coefficients, stage.loss
+        return self.progress.sums
+
+    def _diverged(self, loss: float | None) -> bool:
+        best = self.progress.best_loss
+        finite = all(bool(p.isfinite().all()) for p in self.model.parameters())
+        return not finite or (loss is not None and not loss <= DIVERGED * (best or loss))
+
+    def _roll_back(self, stage: Stage) -> None:
+        """Begin the epoch again where the one before ended, with a smaller learning rate."""
+        self.progress.rollbacks += 1
+        if self.progress.rollbacks > ROLLBACKS:
+            raise UserError(
+                f"{stage.name} diverged in epoch {self.progress.epoch + 1} at learning rates from "
+                f"{stage.lr:g} down to {self._scale() / ROLLBACK_FACTOR * stage.lr:.2g}: look for "
+                "wrong labels (max_energy, max_forces), or give a far smaller one"
+            )
+        self._walk_from("good")
+        self.progress.restart_epoch()
+        self._write(
+            "rollback",
+            stage=stage.name,
+            epoch=self.progress.epoch + 1,
+            lr=self._scale() * stage.lr,
         )
-        self._refuse_divergence(stage)
-        rate = self._rate(stage, self.progress.batch - 1)
-        self.progress.losses = {label: found[f"{label}_loss"] for label in LABELS}
-        self.progress.epoch, self.progress.step = self.progress.epoch + 1, self.progress.step + 1
-        self.progress.batch, self.progress.sums_32 = 0, torch.zeros_like(self.progress.sums_32)
-        test = self._figures("test", coefficients, stage.loss)
-        self._write_epoch(stage, rate, time.monotonic() - began, found, test)
 
-    def _update(self, share, stage: Stage, coefficients: Mapping[str, float]) -> Tensor:
-        """One step of Adam; the sums over the whole batch before it: (3, 2)."""
-        self.optimizer.zero_grad()
-        own = sums(self.model(share.batch, training=True), share.batch)
-        weighted(own, share.labels, coefficients, stage.loss).backward()
-        parameters = list(self.model.parameters())
-        gradients = [
-            torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1)
-            for p in parameters
-        ]
-        flat = torch.cat([g.double() for g in gradients] + [own.detach().reshape(-1)])
-        flat = self.context.sum_over_workers(flat)
-        pieces = flat[:-6].split([p.numel() for p in parameters])
-        for parameter, piece in zip(parameters, pieces, strict=True):
-            parameter.grad = piece.reshape(parameter.shape).to(parameter.dtype)
-        self.optimizer.step()
-        return flat[-6:].reshape(3, 2)
+    def _watch(self, stage: Stage, loss: float | None) -> None:
+        """Early stopping: keep the epoch of the best test loss, and stop some epochs after it."""
+        patience = self.plan.options.early_stopping
+        if patience is None or loss is None:
+            return
+        if self.progress.is_best(loss):
+            self._keep("best")
+        elif self.progress.epoch - self.progress.best_epoch >= patience:
+            self._stop("early stopping", stage)
 
-    def _figures(self, split: str, coefficients: Mapping[str, float], power: str) -> dict:
-        """Losses and errors of a whole set with the parameters as they are."""
-        structures = self.sets[split]
-        everything = np.arange(len(structures))
-        total = torch.zeros(6, dtype=torch.float64, device=self.context.device)
-        for share in shares(structures, everything, self.plan.batch_size, self.context):
-            total += sums(self.model(share.batch), share.batch).detach().reshape(-1)
-        total = self.context.sum_over_workers(total).reshape(3, 2)
-        return figures(total, n_labels(structures.counts, everything), coefficients, power)
+    def _stop(self, why: str, stage: Stage) -> None:
+        self.progress.stopped = True
+        self._write("stop", stage=stage.name, epoch=self.progress.epoch, why=why)
 
-    def _new_optimizer(self, stage: Stage) -> torch.optim.Adam:
-        groups = [
-            {"params": [p], "rate": RATES[name.split(".")[0]]}
-            for name, p in self.model.named_parameters()
-        ]
-        return torch.optim.Adam(groups, lr=stage.lr)
+    def _keep(self, name: str) -> None:
+        self.kept[name] = deepcopy(self.walk.state_dict())
+
+    def _walk_from(self, name: str) -> None:
+        state = deepcopy(self.kept[name])
+        self.walk = WALKS[self.plan.options.optimizer].of_state(self.model, state)
+
+    def _finish(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
+        if "best" in self.kept:
+            self._walk_from("best")
+        self.walk, self.kept = None, {}
+        self.progress.next_stage()
+        if self.progress.stage == len(self.plan.stages):
+            self._refit(stage, coefficients)
+        self._save()
+
+    def _scale(self) -> float:
+        """What divergences have left of the stage's learning rate."""
+        return ROLLBACK_FACTOR**self.progress.rollbacks
 
     def _rate(self, stage: Stage, batch: int) -> float:
         """The learning rate of a batch of this epoch."""
-        updates = n_batches(len(self.sets["train"]), self.plan.batch_size)
+        updates = n_batches(len(self.train), self.plan.batch_size)
         update = self.progress.epoch * updates + batch
-        return stage.lr * rate_factor(
+        factor = rate_factor(
             stage.scheduler, update, stage.epochs * updates, stage.scheduler_step_size * updates
         )
+        return stage.lr * factor * self._scale()
 
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["rate"]
+    def _figures(
+        self, structures: WeightedSet, coefficients: Mapping[str, float], power: str
+    ) -> dict[str, float | None]:
+        """Losses and errors of a whole set with the parameters as they are."""
+        everything = structures.everything
+        total = torch.zeros(12, dtype=torch.float64, device=self.context.device)
+        for share in structures.shares(everything, self.plan.batch_size, self.context):
+            own = sums(self.model(share.batch), share.batch, share.weights_S3)
+            total += own.detach().reshape(-1)
+        total = self.context.sum_over_workers(total).reshape(3, 4)
+        return figures(total, structures.labels(everything), coefficients, power)
 
     def _coefficients(self, stage: Stage) -> dict[str, float] | None:
         """Of the stage; of the calibration stage None until they are found."""
@@ -176,42 +272,16 @@ class Loop:
         before = self._coefficients(self.plan.stages[self.progress.stage - 1])
         found = calibrated(self.progress.losses, before)
         self.progress.coefficients = found
-        self._write({"type": "calibration", **{f"{label}_coeff": found[label] for label in LABELS}})
-
-    def _solve_reference_energies(self) -> None:
-        solve_reference_energies(self.model, self.sets["train"], self.context, self.plan.batch_size)
-
-    def _refuse_divergence(self, stage: Stage) -> None:
-        finite = all(bool(p.isfinite().all()) for p in self.model.parameters())
-        if not finite or not bool(self.progress.sums_32.isfinite().all()):
-            raise UserError(
-                f"{stage.name} diverged in epoch {self.progress.epoch + 1}: the loss is no longer "
-                f"finite; try a learning rate below {stage.lr:g}"
-            )
-
-    def _newest_checkpoint(self) -> Checkpoint | None:
-        """The newest one that rank 0 sees, on every worker."""
-        name = checkpoint.newest(self.plan.folder) if self.context.rank == 0 else None
-        numbers = (
-            [1 + int(part) for part in name.removesuffix(".pt").split("-")] if name else [0] * 3
+        coefficients = {f"{label}_coeff": found[label] for label in LABELS}
+        self._write(
+            "calibration", **coefficients, **weighted_losses(self.progress.losses, before, found)
         )
-        chosen = torch.tensor(numbers, dtype=torch.float64, device=self.context.device)
-        stage, epoch, batch = (int(n) - 1 for n in self.context.sum_over_workers(chosen).tolist())
-        if stage < 0:
-            return None
-        place = Progress(stage, epoch, batch)
-        return checkpoint.load(self.plan.folder / place.name, self.context.device)
 
     def _resume(self, found: Checkpoint) -> None:
-        self.model, self.progress = found.model, found.progress
-        if found.optimizer:
-            self.optimizer = self._new_optimizer(self.plan.stages[self.progress.stage])
-            self.optimizer.load_state_dict(found.optimizer)
-        self._truncate_journal(self.progress.journal_bytes)
-
-    def _truncate_journal(self, position: int) -> None:
-        if self.context.rank == 0:
-            self.journal.truncate(position)
+        self.model, self.progress, self.kept = found.model, found.progress, found.kept
+        if found.walk:
+            self.walk = WALKS[self.plan.options.optimizer].of_state(self.model, found.walk)
+        self.record.truncate(self.progress.journal_bytes)
 
     def _save_if_due(self) -> None:
         due = time.monotonic() - self.saved_at > self.plan.checkpoint_interval_s
@@ -222,38 +292,22 @@ class Loop:
         self.saved_at = time.monotonic()
         if self.context.rank != 0:
             return
-        self.progress.journal_bytes = self.journal.position()
-        state = self.optimizer.state_dict() if self.optimizer else None
+        self.progress.journal_bytes = self.record.position()
+        walk = self.walk.state_dict() if self.walk else None
         checkpoint.save(
             self.plan.folder,
-            Checkpoint(self.plan.fingerprint, self.progress, self.model, state),
+            Checkpoint(self.plan.fingerprint, self.progress, self.model, walk, self.kept),
         )
 
-    def _write(self, record: dict) -> None:
-        if self.context.rank == 0:
-            self.journal.append({**record, "step": self.progress.step, "time": time.time()})
+    def _write(self, kind: str, **content: object) -> None:
+        self.record.write(kind, self.progress.step, content)
 
-    def _write_epoch(
-        self, stage: Stage, rate: float, seconds: float, train: dict, test: dict
-    ) -> None:
-        self._write(
-            {
-                "type": "epoch",
-                "stage": stage.name,
-                "stage_index": self.progress.stage,
-                "epoch": self.progress.epoch,
-                "seconds": seconds,
-                "lr": rate,
-                "train": train,
-                "test": test,
-            }
-        )
-
-    def _write_end(self) -> None:
+    def _end(self) -> None:
         """Errors of the finished potential over both sets."""
         last = self.plan.stages[-1]
         coefficients = self._coefficients(last)
-        found = {
-            split: self._figures(split, coefficients, last.loss) for split in ("train", "test")
-        }
-        self._write({"type": "end", **found})
+        self._write(
+            "end",
+            train=self._figures(self.train, coefficients, last.loss),
+            test=self._figures(self.test, coefficients, last.loss),
+        )

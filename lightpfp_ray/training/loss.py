@@ -1,15 +1,16 @@
-"""The loss of a stage, as sums over labels that are divided by the counts of the whole batch.
+"""The loss of a stage, as sums over labels that are divided by the labels of the whole batch.
 
-    L = c_E L_E + c_F L_F + c_S L_S,     L_k = 1/n_k sum |d_k|^p,     p = 2 ("mse") or 1 ("l1")
+    L = c_E L_E + c_F L_F + c_S L_S,     L_k = sum w |d_k|^p / sum w,     p = 2 ("mse") or 1 ("l1")
 
 d_E = (E - E_ref) / N in eV/atom for each structure, d_F in eV/A for each component of a force, d_S
-in eV/A^3 for each of the six components of a stress. A label that is absent adds nothing to sum or
-count.
+in eV/A^3 for each of the six components of a stress; w is the weight of the structure. A label that
+is absent adds nothing to sum or count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,7 +20,15 @@ from ..batch import Batch, Prediction
 LABELS = ("energy", "forces", "stress")
 
 POWERS = ("l1", "mse")
-"""Columns of the sums: of absolute values and of squares."""
+"""Columns of the sums: of absolute values and of squares; then both again, weighted."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Number of labels of some structures, and what they weigh, by LABELS."""
+
+    count: Mapping[str, int]
+    weight: Mapping[str, float]
 
 
 def residuals(prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -34,35 +43,57 @@ def residuals(prediction: Prediction, batch: Batch) -> tuple[Tensor, Tensor, Ten
     )
 
 
-def sums(prediction: Prediction, batch: Batch) -> Tensor:
-    """Sums of |d| and d^2 over the labels present: (3, 2), rows as LABELS, columns as POWERS."""
-    return torch.stack(
-        [torch.stack([d.abs().sum(), (d * d).sum()]) for d in residuals(prediction, batch)]
-    )
+def sums(prediction: Prediction, batch: Batch, weights_S3: Tensor | None = None) -> Tensor:
+    """Sums over the labels present: (3, 4), rows as LABELS, columns as POWERS, then weighted."""
+    d_E, d_F, d_S = residuals(prediction, batch)
+    if weights_S3 is None:
+        weights_S3 = d_E.new_ones(len(d_E), 3)
+    weights = (weights_S3[:, 0], weights_S3[batch.structure_A, 1:2], weights_S3[:, 2:])
+    rows = []
+    for d, w in zip((d_E, d_F, d_S), weights, strict=True):
+        plain = (d.abs(), d * d)
+        rows.append(torch.stack([part.sum() for part in (*plain, *(w * x for x in plain))]))
+    return torch.stack(rows)
+
+
+def sums_by_group(prediction: Prediction, batch: Batch, group_S: Tensor, n_groups: int) -> Tensor:
+    """Sums of |d| and d^2, and number of labels, of the structures of each group: (G, 3, 3)."""
+    group_A = group_S[batch.structure_A]
+    labels = (batch.energy_S, batch.forces_A3, batch.stress_S6)
+    total = torch.zeros(n_groups, 3, 3, dtype=torch.float64, device=group_S.device)
+    for k, (d, label) in enumerate(zip(residuals(prediction, batch), labels, strict=True)):
+        d, present = d.detach().reshape(len(d), -1), ~label.reshape(len(label), -1).isnan()
+        columns = torch.stack([d.abs().sum(1), (d * d).sum(1), present.sum(1).double()], 1)
+        total[:, k].index_add_(0, group_A if k == 1 else group_S, columns)
+    return total
 
 
 def weighted(
-    sums_32: Tensor, labels: Mapping[str, int], coefficients: Mapping[str, float], power: str
+    sums_34: Tensor, labels: Labels, coefficients: Mapping[str, float], power: str
 ) -> Tensor:
-    """The loss of sums over some structures, `labels` being the counts of the whole batch."""
-    column = sums_32[:, POWERS.index(power)]
-    per_label = [coefficients[k] / labels[k] if labels[k] else 0.0 for k in LABELS]
+    """The loss of sums over some structures; `labels` are those of the whole batch."""
+    column = sums_34[:, 2 + POWERS.index(power)]
+    per_label = [coefficients[k] / labels.weight[k] if labels.weight[k] else 0.0 for k in LABELS]
     return column @ torch.tensor(per_label, dtype=column.dtype, device=column.device)
 
 
 def figures(
-    sums_32: Tensor, labels: Mapping[str, int], coefficients: Mapping[str, float], power: str
+    sums_34: Tensor, labels: Labels, coefficients: Mapping[str, float], power: str
 ) -> dict[str, float | None]:
-    """Loss, its three parts without coefficients, MAE and RMSE, by name; None where no label is."""
+    """Loss, its three parts without coefficients, MAE and RMSE, by name; None where no label is.
+
+    Weights count in the losses, not in MAE and RMSE.
+    """
     found: dict[str, float | None] = {
-        "loss": float(weighted(sums_32, labels, coefficients, power))
-        if any(labels.values())
+        "loss": float(weighted(sums_34, labels, coefficients, power))
+        if any(labels.count.values())
         else None
     }
-    for label, row in zip(LABELS, sums_32.tolist(), strict=True):
-        n = labels[label]
-        mae, mse = (value / n if n else None for value in row)
-        found[f"{label}_loss"] = mse if power == "mse" else mae
+    for label, row in zip(LABELS, sums_34.tolist(), strict=True):
+        n, weight = labels.count[label], labels.weight[label]
+        mae, mse = (value / n if n else None for value in row[:2])
+        part = row[2 + POWERS.index(power)] / weight if weight else None
+        found[f"{label}_loss"] = part
         found[f"{label}_mae"] = mae
         found[f"{label}_rmse"] = None if mse is None else mse**0.5
     return found

@@ -1,0 +1,119 @@
+"""The coordinates in which an optimizer walks: linear maps to the parameters that make the loss
+round.
+
+    c = gamma K               the radial functions of gamma are orthonormal over the edges
+    xi = T eta                T^T N T = 1 / L_0, N the normal matrix of the stage's loss
+    E0 = u e + M xi           a change of xi leaves the energies of the compositions as they are
+    W = omega S^T,  b = beta - W m      a network sees (B - m) S, of mean 0 and deviation 1
+    w = u omega               its last layer, in units of the energies that are missing
+
+A potential holds c, xi, E0, W, b, w; what stands here belongs to the training alone. The walkers
+are float64 whatever the potential is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..mtp.model import MTP
+
+XI, E0, RADIAL = "readout.moment_coeffs", "species_coeffs", "radial_coeffs"
+FIRST = ("readout.layers.0.weight", "readout.layers.0.bias")
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The matrices above; those of a network are the identity where the readout is linear."""
+
+    radial_QQ: Tensor  # K
+    linear_BB: Tensor  # T
+    offset_CB: Tensor  # M
+    energy: Tensor  # u, eV
+    mean_B: Tensor  # m
+    input_BB: Tensor  # S
+
+    @classmethod
+    def identity(cls, model: MTP) -> Maps:
+        """The parameters themselves."""
+        n_basis, options = len(model.basis.scalars), {"dtype": torch.float64}
+        return cls(
+            radial_QQ=torch.eye(model.radial.n_q, **options),
+            linear_BB=torch.eye(n_basis, **options),
+            offset_CB=torch.zeros(len(model.species), n_basis, **options),
+            energy=torch.ones((), **options),
+            mean_B=torch.zeros(n_basis, **options),
+            input_BB=torch.eye(n_basis, **options),
+        )
+
+    def with_radial(self, radial_QQ: Tensor) -> Maps:
+        return replace(self, radial_QQ=radial_QQ)
+
+
+class Coordinates:
+    """`walkers`: what an optimizer moves, by the name of the parameter that it makes."""
+
+    def __init__(self, model: MTP, maps: Maps) -> None:
+        device = model.species_coeffs.device
+        self.maps = Maps(**{k: v.to(device) for k, v in vars(maps).items()})
+        self.last = f"readout.layers.{len(model.widths)}.weight"
+        self.walkers = {
+            name: walker.clone().requires_grad_() for name, walker in self._of(model).items()
+        }
+
+    def _of(self, model: MTP) -> dict[str, Tensor]:
+        """The walkers that make the parameters of a model."""
+        raw = {name: p.detach().double() for name, p in model.named_parameters()}
+        found, maps = dict(raw), self.maps
+        found[RADIAL] = torch.linalg.solve(maps.radial_QQ.T, raw[RADIAL].mT).mT
+        found[XI] = torch.linalg.solve(maps.linear_BB, raw[XI])
+        found[E0] = (raw[E0] - maps.offset_CB @ raw[XI]) / maps.energy
+        if self.last in raw:
+            weight, bias = (raw[name] for name in FIRST)
+            found[FIRST[0]] = torch.linalg.solve(maps.input_BB, weight.T).T
+            found[FIRST[1]] = bias + weight @ maps.mean_B
+            found[self.last] = raw[self.last] / maps.energy
+        return found
+
+    def parameters(self) -> dict[str, Tensor]:
+        """The parameters that the walkers make, differentiable in them."""
+        made, maps = dict(self.walkers), self.maps
+        made[RADIAL] = made[RADIAL] @ maps.radial_QQ
+        made[XI] = maps.linear_BB @ made[XI]
+        made[E0] = maps.energy * made[E0] + maps.offset_CB @ made[XI]
+        if self.last in made:
+            made[FIRST[0]] = made[FIRST[0]] @ maps.input_BB.T
+            made[FIRST[1]] = made[FIRST[1]] - made[FIRST[0]] @ maps.mean_B
+            made[self.last] = maps.energy * made[self.last]
+        return made
+
+    def set_gradients(self, gradients: dict[str, Tensor]) -> None:
+        """Give each walker its gradient, from those of the parameters."""
+        made = self.parameters()
+        found = torch.autograd.grad(
+            list(made.values()), list(self.walkers.values()), [gradients[name] for name in made]
+        )
+        for walker, gradient in zip(self.walkers.values(), found, strict=True):
+            walker.grad = gradient
+
+    def apply(self, model: MTP) -> None:
+        """Write the parameters into a model, in its precision."""
+        with torch.no_grad():
+            made = self.parameters()
+            for name, parameter in model.named_parameters():
+                parameter.copy_(made[name])
+
+    def state_dict(self) -> dict:
+        walkers = {name: walker.detach().clone() for name, walker in self.walkers.items()}
+        return {"maps": vars(self.maps), "walkers": walkers}
+
+    @classmethod
+    def of_state(cls, model: MTP, state: dict) -> Coordinates:
+        """Those that a `state_dict()` was taken of, to the bit."""
+        found = cls(model, Maps(**state["maps"]))
+        with torch.no_grad():
+            for name, walker in found.walkers.items():
+                walker.copy_(state["walkers"][name])
+        return found

@@ -1,0 +1,151 @@
+"""Least squares of what is linear in a potential: xi and E0, on energies, forces and stresses.
+
+    L(x) = x N x - 2 r x + s,     x = (xi, E0),     N, r, s: sums over structures, weighted as L
+
+Each worker sums over its structures, one all-reduce, then the same solution on each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..batch import Batch
+from ..mtp.engine import NormalEquations, normal_equations
+from ..mtp.engine.torch_engine import sum_by
+from ..mtp.model import MTP
+from .batches import WeightedSet
+from .context import WorkerContext
+from .loss import LABELS, sums, weighted
+
+RIDGE = 1e-8
+"""Of a normal matrix whose diagonal is scaled to 1: keeps the solution small where the data do not
+decide.
+"""
+
+RANK_TOLERANCE = 1e-10
+
+BLOCK = 32
+"""Structures that are evaluated together."""
+
+
+def equations(
+    model: MTP,
+    structures: WeightedSet,
+    coefficients: Mapping[str, float],
+    indices: np.ndarray,
+    batch_size: int,
+    context: WorkerContext,
+) -> NormalEquations:
+    """Those of the mean squared loss over some structures, in float64."""
+    n = len(model.basis.scalars) + len(model.species)
+    flat = torch.zeros(n * n + n + 1, dtype=torch.float64, device=context.device)
+    labels = structures.labels(indices).weight
+    per_label = [coefficients[k] / labels[k] if labels[k] else 0.0 for k in LABELS]
+    factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
+    for share in structures.shares(indices, batch_size, context):
+        found = normal_equations(model, share.batch, share.weights_S3 * factor_3)
+        flat += torch.cat([found.matrix_PP.reshape(-1), found.right_P, found.square.reshape(1)])
+    flat = context.sum_over_workers(flat).cpu()
+    return NormalEquations(flat[: n * n].reshape(n, n), flat[n * n : -1], flat[-1])
+
+
+def linear_part(model: MTP) -> Tensor:
+    """x = (xi, E0) of a potential."""
+    return torch.cat([model.readout.moment_coeffs, model.species_coeffs]).detach().double().cpu()
+
+
+def set_linear_part(model: MTP, x_P: Tensor) -> None:
+    n_basis = len(model.basis.scalars)
+    with torch.no_grad():
+        model.readout.moment_coeffs.copy_(x_P[:n_basis])
+        model.species_coeffs.copy_(x_P[n_basis:])
+
+
+def loss_at(found: NormalEquations, x_P: Tensor) -> float:
+    return float(x_P @ found.matrix_PP @ x_P - 2 * found.right_P @ x_P + found.square)
+
+
+def solution(found: NormalEquations, x_P: Tensor, ridge: float = RIDGE) -> Tensor:
+    """The least squares, from x: the shortest change where the data do not decide."""
+    size_P = found.matrix_PP.diagonal().clamp(min=0).sqrt()
+    inverse_P = torch.where(size_P > 0, 1 / size_P.clamp(min=1e-300), 0.0)
+    scaled_PP = inverse_P[:, None] * found.matrix_PP * inverse_P
+    values, vectors = torch.linalg.eigh(scaled_PP)
+    missing_P = inverse_P * (found.right_P - found.matrix_PP @ x_P)
+    damped = values.clamp(min=0) + ridge
+    return x_P + inverse_P * (vectors @ ((vectors.T @ missing_P) / damped))
+
+
+def refit(
+    model: MTP,
+    train: WeightedSet,
+    coefficients: Mapping[str, float],
+    power: str,
+    seed: int,
+    context: WorkerContext,
+) -> None:
+    """Give a potential the xi and E0 of least squares, where they lower the loss of a sample.
+
+    Of a network the linear path is solved for as if the rest were zero.
+    """
+    sample = train.sample(seed)
+    found = equations(model, train, coefficients, sample, BLOCK, context)
+    before_P = linear_part(model)
+    loss_before = loss_of(model, train, coefficients, power, sample, context)
+    set_linear_part(model, solution(found, before_P))
+    if not loss_of(model, train, coefficients, power, sample, context) <= loss_before:
+        set_linear_part(model, before_P)
+
+
+def loss_of(
+    model: MTP,
+    structures: WeightedSet,
+    coefficients: Mapping[str, float],
+    power: str,
+    indices: np.ndarray,
+    context: WorkerContext,
+) -> float:
+    """The loss of some structures, on all workers."""
+    total = torch.zeros(12, dtype=torch.float64, device=context.device)
+    for share in structures.shares(indices, BLOCK, context):
+        own = sums(model(share.batch), share.batch, share.weights_S3)
+        total += own.detach().reshape(-1)
+    total = context.sum_over_workers(total).reshape(3, 4)
+    return float(weighted(total, structures.labels(indices), coefficients, power))
+
+
+def solve_reference_energies(model: MTP, train: WeightedSet, context: WorkerContext) -> int:
+    """Move E0 to the least squares of the energies per atom, forces and stress as they are; the
+    number of species combinations that the energies do not determine.
+
+    minimise sum_S w_S ((E_S - E_ref - sum_c n_Sc d_c) / N_S)^2; the shortest d where species never
+    vary independently, or are absent.
+    """
+    c = len(model.species)
+    totals = torch.zeros(c * c + c, dtype=torch.float64, device=context.device)
+    for share in train.shares(train.everything, BLOCK, context):
+        fraction_SC, residual_S = _energy_equations(model, share.batch)
+        weight_S = torch.where(residual_S.isnan(), 0.0, share.weights_S3[:, 0])
+        weighted_SC = weight_S[:, None] * fraction_SC
+        totals[: c * c] += (weighted_SC.T @ fraction_SC).reshape(-1)
+        totals[c * c :] += weighted_SC.T @ residual_S.nan_to_num(0.0)
+    totals = context.sum_over_workers(totals).cpu()
+    matrix_CC, right_C = totals[: c * c].reshape(c, c), totals[c * c :]
+    inverse_CC = torch.linalg.pinv(matrix_CC, hermitian=True, rtol=RANK_TOLERANCE)
+    with torch.no_grad():
+        model.species_coeffs += (inverse_CC @ right_C).to(model.species_coeffs)
+    rank = torch.linalg.matrix_rank(matrix_CC, hermitian=True, rtol=RANK_TOLERANCE)
+    return c - int(rank)
+
+
+def _energy_equations(model: MTP, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Fractions of the species (S, C) and missing energy per atom (S), NaN without a label."""
+    one_hot_AC = torch.nn.functional.one_hot(model.species_A(batch), len(model.species)).double()
+    count_SC = sum_by(batch.structure_A, one_hot_AC, batch.n_structures)
+    atoms_S = batch.atoms_S.double()
+    energy_S = model(batch).energy_S.detach()
+    return count_SC / atoms_S[:, None], (batch.energy_S - energy_S) / atoms_S

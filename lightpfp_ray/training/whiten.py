@@ -1,0 +1,99 @@
+"""Maps that whiten: from the normal equations of a stage's loss, and from the basis functions seen.
+
+N' = N_xx - N_x0 N_00^-1 N_0x       what is left of the loss of xi when E0 follows
+T T^T = L_0 (N' + ridge)^-1,   M = -N_00^-1 N_0x,   L_0: the loss of E0 alone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..mtp.engine import NormalEquations
+from ..mtp.model import MTP
+from .batches import WeightedSet
+from .context import WorkerContext
+from .coordinates import Maps
+from .linear import BLOCK, equations
+from .start import orthonormal, radial_gram
+
+LINEAR_RIDGE = 1e-6
+"""Of the scaled matrix N': directions that change the loss less than this move no faster."""
+
+INPUT_RIDGE = 1e-4
+"""The same for the covariance of the basis functions that a network sees."""
+
+ENERGY_UNIT = 0.1
+"""eV: the size of what E0 and the network still have to find."""
+
+
+def root_of_inverse(matrix_NN: Tensor, ridge: float) -> Tensor:
+    """T with T T^T = (A + ridge of its diagonal)^-1, zero where the diagonal is zero."""
+    size_N = matrix_NN.diagonal().clamp(min=0).sqrt()
+    inverse_N = torch.where(size_N > 0, 1 / size_N.clamp(min=1e-300), 0.0)
+    scaled_NN = inverse_N[:, None] * matrix_NN * inverse_N
+    values, vectors = torch.linalg.eigh(scaled_NN)
+    return inverse_N[:, None] * (vectors * (values.clamp(min=0) + ridge).rsqrt()) @ vectors.T
+
+
+def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int) -> Maps:
+    """Maps whose eta and e are those of a loss."""
+    n_xx, n_0x = found.matrix_PP[:n_basis, :n_basis], found.matrix_PP[n_basis:, :n_basis]
+    inverse_CC = torch.linalg.pinv(found.matrix_PP[n_basis:, n_basis:], hermitian=True, rtol=1e-10)
+    offset_CB = -inverse_CC @ n_0x
+    right_C = found.right_P[n_basis:]
+    loss = float(found.square - right_C @ inverse_CC @ right_C)
+    linear_BB = root_of_inverse(n_xx + n_0x.T @ offset_CB, LINEAR_RIDGE)
+    if loss <= 0 or bool((linear_BB.diagonal() <= 0).any()):
+        return maps
+    return replace(
+        maps,
+        linear_BB=loss**0.5 * linear_BB,
+        offset_CB=offset_CB,
+        energy=torch.tensor(ENERGY_UNIT, dtype=torch.float64),
+    )
+
+
+def with_input(
+    maps: Maps,
+    model: MTP,
+    structures: WeightedSet,
+    sample: np.ndarray,
+    context: WorkerContext,
+) -> Maps:
+    """Maps whose network sees basis functions of mean 0 and covariance 1 over the atoms of a
+    sample.
+    """
+    n = len(model.basis.scalars)
+    total = torch.zeros(n * n + n + 1, dtype=torch.float64, device=context.device)
+    with torch.no_grad():
+        for share in structures.shares(sample, BLOCK, context):
+            basis_AB = model.site_basis(share.batch, share.batch.edge_vectors().to(model.dtype))
+            basis_AB = basis_AB.double()
+            total[: n * n] += (basis_AB.T @ basis_AB).reshape(-1)
+            total[n * n : -1] += basis_AB.sum(0)
+            total[-1] += share.batch.n_atoms
+    total = context.sum_over_workers(total).cpu()
+    mean_B = total[n * n : -1] / total[-1]
+    covariance_BB = total[: n * n].reshape(n, n) / total[-1] - mean_B[:, None] * mean_B
+    return replace(maps, mean_B=mean_B, input_BB=root_of_inverse(covariance_BB, INPUT_RIDGE))
+
+
+def whitened(
+    model: MTP,
+    train: WeightedSet,
+    coefficients: Mapping[str, float],
+    seed: int,
+    context: WorkerContext,
+) -> Maps:
+    """The maps of a stage with these coefficients, at a potential."""
+    sample = train.sample(seed)
+    gram_QQ = radial_gram(model.radial, train, sample, context)
+    maps = Maps.identity(model).with_radial(orthonormal(gram_QQ))
+    found = equations(model, train, coefficients, sample, BLOCK, context)
+    maps = with_linear_part(maps, found, len(model.basis.scalars))
+    return with_input(maps, model, train, sample, context) if model.widths else maps
