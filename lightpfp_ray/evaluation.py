@@ -17,7 +17,7 @@ from .data.structure import Structure
 from .errors import UserError
 from .mtp.model import MTP
 from .training.context import Structures
-from .training.loss import LABELS, figures, sums
+from .training.loss import LABELS, Labels, figures, sums
 
 Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
 """Label -> (reference, prediction): eV/atom, eV/A, eV/A^3; flat."""
@@ -43,8 +43,8 @@ class Evaluation:
 
 def evaluate(model: MTP, batches: Iterable[Batch]) -> Evaluation:
     """MAE and RMSE of energy per atom, force components and stress components."""
-    total = torch.zeros(3, 2, dtype=torch.float64)
-    labels = dict.fromkeys(LABELS, 0)
+    total = torch.zeros(3, 4, dtype=torch.float64)
+    count = dict.fromkeys(LABELS, 0)
     columns: list[list[tuple[np.ndarray, np.ndarray]]] = [[], [], []]
     n_structures = 0
     for batch in batches:
@@ -58,9 +58,9 @@ def evaluate(model: MTP, batches: Iterable[Batch]) -> Evaluation:
         )
         for label, column, pair in zip(LABELS, columns, values, strict=True):
             present = ~pair[0].isnan()
-            labels[label] += int(present.sum())
+            count[label] += int(present.sum())
             column.append(tuple(t.detach()[present].double().numpy() for t in pair))
-    found = figures(total, labels, dict.fromkeys(LABELS, 0.0), "mse")
+    found = figures(total, Labels(count, count), dict.fromkeys(LABELS, 0.0), "mse")
     errors = {name: found[name] for name in _error_names()} | {"structures": n_structures}
     return Evaluation(errors, {k: _joined(c) for k, c in zip(LABELS, columns, strict=True)})
 

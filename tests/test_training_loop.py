@@ -9,9 +9,10 @@ import torch
 
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.training import checkpoint
+from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
+from lightpfp_ray.training.linear import solve_reference_energies
 from lightpfp_ray.training.loss import LABELS
-from lightpfp_ray.training.start import solve_reference_energies
 
 from .training_samples import (
     STAGES,
@@ -23,6 +24,11 @@ from .training_samples import (
     sets,
     trained,
 )
+
+VARPRO = {
+    "optimizer": "varpro",
+    "stages": (Stage("stage_1", 6, 0.1, 1.0, 0.1, 10.0), Stage("stage_2", 3, 0.1, 2.0, 0.1, 10.0)),
+}
 
 
 class Sum:
@@ -48,30 +54,43 @@ class ThreadContext(LocalContext):
         return self.all_reduce(self.rank, flat)
 
 
-def trained_by(n_workers, folder, structures):
-    """Potentials of all workers."""
+def trained_by(n_workers, folder, structures, **changes):
+    """Potentials of all workers, and what they say of the test set at the end."""
     all_reduce, found = Sum(n_workers), [None] * n_workers
 
     def work(rank):
         context = ThreadContext(rank=rank, world_size=n_workers).over(all_reduce)
-        found[rank] = parameters(trained(folder, structures, context=context))
+        journal = ListJournal()
+        model = trained(folder, structures, journal, context, **changes)
+        found[rank] = parameters(model), journal.records
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(n_workers)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return found
+    return [model for model, _ in found], found[0][1][-1]["test"]
 
 
 @pytest.mark.parametrize(("n_workers", "n_train"), [(2, 7), (3, 8)])
 def test_workers_together_give_the_parameters_of_one(tmp_path, n_workers, n_train):
     structures = sets(n_train)
-    alone = parameters(trained(tmp_path / "alone", structures))
-    together = trained_by(n_workers, tmp_path / "together", structures)
+    alone = parameters(trained(tmp_path / "alone", structures, starts=1))
+    together, _ = trained_by(n_workers, tmp_path / "together", structures, starts=1)
     for found in together:
         assert torch.equal(found, together[0])
-        torch.testing.assert_close(found, alone, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(found, alone, rtol=1e-7, atol=1e-8)  # least squares: condition
+
+
+@pytest.mark.parametrize("changes", [{"widths": (4,)}, VARPRO], ids=["search", "varpro"])
+def test_workers_together_reach_the_errors_of_one(tmp_path, changes):
+    """A quasi-Newton method enlarges rounding at each of its steps; what it finds is the same."""
+    structures, journal = sets(), ListJournal()
+    trained(tmp_path / "alone", structures, journal, **changes)
+    models, found = trained_by(2, tmp_path / "together", structures, **changes)
+    assert torch.equal(models[0], models[1])
+    for name, value in journal.records[-1]["test"].items():
+        assert found[name] == pytest.approx(value, rel=0.02)
 
 
 def test_the_same_seed_gives_the_same_bits(tmp_path):
@@ -97,17 +116,22 @@ class Mortal(LocalContext):
         return flat
 
 
-@pytest.mark.parametrize("widths", [(), (4,)])
-def test_a_run_killed_anywhere_ends_as_the_undisturbed_one(tmp_path, widths):
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"widths": (4,), "early_stopping": 2}, VARPRO],
+    ids=["linear", "neural", "varpro"],
+)
+def test_a_run_killed_anywhere_ends_as_the_undisturbed_one(tmp_path, changes):
     structures, whole = sets(), ListJournal()
-    undisturbed = trained(tmp_path / "whole", structures, whole, widths=widths, interval=0.0)
+    changes = {"interval": 0.0, "starts": 1, **changes}
+    undisturbed = trained(tmp_path / "whole", structures, whole, **changes)
     for last in range(3, 60, 5):
         journal, folder = ListJournal(), tmp_path / f"killed-{last}"
         context = Mortal().dying_at(last)
         try:
-            trained(folder, structures, journal, context, widths, interval=0.0)
+            trained(folder, structures, journal, context, **changes)
         except Killed:
-            resumed = trained(folder, structures, journal, widths=widths, interval=0.0)
+            resumed = trained(folder, structures, journal, **changes)
         assert torch.equal(parameters(resumed), parameters(undisturbed))
         assert without_times(journal) == without_times(whole)
 
@@ -119,8 +143,9 @@ def without_times(journal):
 def test_every_epoch_of_every_stage_is_in_the_journal(tmp_path):
     journal = ListJournal()
     trained(tmp_path, sets(), journal)
-    kinds = [record["type"] for record in journal.records]
-    assert kinds == ["start", *["epoch"] * 7, "calibration", *["epoch"] * 3, "end"]
+    kinds = [r["type"] for r in journal.records if r["type"] != "rollback"]
+    expected = ["start", "search", "note", *["epoch"] * 7, "calibration", *["epoch"] * 3, "end"]
+    assert kinds == expected
     epochs = [(r["stage"], r["epoch"]) for r in journal.records if r["type"] == "epoch"]
     assert epochs == [(s.name, e + 1) for s in STAGES for e in range(s.epochs)]
     assert [r["step"] for r in journal.records if r["type"] == "epoch"] == list(range(1, 11))
@@ -133,6 +158,9 @@ def test_calibration_makes_the_weighted_losses_of_the_stage_before_equal(tmp_pat
     before = [r for r in journal.records if r.get("stage") == "stage_2"][-1]["train"]
     parts = [found[f"{label}_coeff"] * before[f"{label}_loss"] for label in LABELS]
     assert parts == pytest.approx([before["loss"] / 3] * 3)
+    assert found["after"] == pytest.approx(dict(zip(LABELS, parts, strict=True)))
+    assert found["before"]["energy"] == pytest.approx(before["energy_loss"])
+    assert found["losses"]["forces"] == before["forces_loss"]
 
 
 def test_reference_energies_are_the_least_squares_of_compositions():
@@ -142,16 +170,57 @@ def test_reference_energies_are_the_least_squares_of_compositions():
         total = sum(energies[z] for z in structure.numbers)
         object.__setattr__(structures.structures[i], "energy", total)
     model = model_of(structures)
-    solve_reference_energies(model, structures, LocalContext(), 2)
+    solve_reference_energies(model, WeightedSet.of(structures, {}), LocalContext())
     present = {z for s in structures.structures for z in s.numbers.tolist()}
     for z, found in zip(model.species, model.species_coeffs.tolist(), strict=True):
         assert found == pytest.approx(energies[z] if z in present else 0.0, abs=1e-9)
 
 
-def test_divergence_is_told_with_stage_and_epoch(tmp_path):
-    wild = (Stage("stage_1", 3, 1e200, 1.0, 1.0, 1.0),)
-    with pytest.raises(UserError, match="stage_1 diverged in epoch 1"):
-        trained(tmp_path, sets(), stages=wild)
+def test_a_stage_that_cannot_be_trained_ends_where_it_began_and_says_so(tmp_path):
+    journal = ListJournal()
+    wild = (Stage("stage_1", 3, 1e200, 1.0, 1.0, 1.0), STAGES[2])
+    model = trained(tmp_path, sets(), journal, stages=wild)
+    stops = [r for r in journal.records if r["type"] == "stop"]
+    assert [(r["stage"], r["epoch"]) for r in stops] == [("stage_1", 0)]
+    assert "diverged" in stops[0]["why"]
+    assert bool(parameters(model).isfinite().all())
+
+
+def test_a_divergence_goes_back_to_the_last_good_epoch_with_a_smaller_rate(tmp_path):
+    journal = ListJournal()
+    steep = (Stage("stage_1", 4, 30.0, 1.0, 1.0, 1.0, scheduler="None"),)
+    model = trained(tmp_path, sets(), journal, stages=steep)
+    back = [r for r in journal.records if r["type"] == "rollback"]
+    epochs = [r for r in journal.records if r["type"] == "epoch"]
+    assert [r["lr"] for r in back] == pytest.approx([30 * 0.3 ** (i + 1) for i in range(len(back))])
+    assert back
+    assert epochs[-1]["lr"] == pytest.approx(back[-1]["lr"])
+    assert [r["epoch"] for r in epochs] == [1, 2, 3, 4]
+    assert max(r["train"]["loss"] for r in epochs) <= 10 * min(r["train"]["loss"] for r in epochs)
+    assert bool(parameters(model).isfinite().all())
+
+
+def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):
+    journal = ListJournal()
+    stage = (Stage("stage_1", 50, 0.3, 1.0, 1.0, 1.0, scheduler="None"),)
+    changes = {"early_stopping": 2, "least_squares_stages": False, "widths": (4,)}
+    trained(tmp_path, sets(), journal, stages=stage, **changes)
+    losses = [r["test"]["loss"] for r in journal.records if r["type"] == "epoch"]
+    assert [r["why"] for r in journal.records if r["type"] == "stop"] == ["early stopping"]
+    assert losses.index(min(losses)) == len(losses) - 3
+    assert journal.records[-1]["test"]["forces_rmse"] == pytest.approx(
+        [r for r in journal.records if r["type"] == "epoch"][-3]["test"]["forces_rmse"]
+    )
+
+
+@pytest.mark.parametrize("changes", [{}, VARPRO], ids=["adam", "varpro"])
+def test_training_in_single_precision_reaches_the_errors_of_double(tmp_path, changes):
+    found = []
+    for dtype in (torch.float64, torch.float32):
+        journal = ListJournal()
+        trained(tmp_path / str(dtype), sets(), journal, dtype=dtype, **changes)
+        found.append(journal.records[-1]["train"]["forces_rmse"])
+    assert found[1] == pytest.approx(found[0], rel=0.1)  # seven structures: hardly determined
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

@@ -12,6 +12,7 @@ from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.options import Options
 from lightpfp_ray.training.start import new_model
 
 from .data_samples import labelled, metals, oddities
@@ -50,6 +51,19 @@ class InMemory:
     @property
     def has_stress(self):
         return self._of_each(lambda s: s.stress is not None)
+
+    @property
+    def weight(self):
+        return self._of_each(lambda s: s.weight)
+
+    @property
+    def group_names(self):
+        return sorted({s.group for s in self.structures})
+
+    @property
+    def group(self):
+        names = self.group_names
+        return self._of_each(lambda s: names.index(s.group)).astype(np.int64)
 
     def batch(self, indices) -> Batch:
         return batch_from_structures([self.structures[i] for i in indices], CUTOFF)
@@ -96,8 +110,9 @@ STAGES = (
 )
 
 
-def plan(folder, stages=STAGES, batch_size=3, interval=1e9):
-    return Plan(stages, batch_size, 0, "fingerprint", folder, interval)
+def plan(folder, stages=STAGES, batch_size=3, interval=1e9, **options):
+    options = Options(**{"starts": 2} | options)
+    return Plan(stages, batch_size, 0, "fingerprint", folder, interval, options)
 
 
 class ListJournal:
@@ -128,9 +143,11 @@ def model_of(structures, context=None, widths=(), seed=0):
     )
 
 
-def trained(folder, structures, journal=None, context=None, widths=(), **changes):
+def trained(
+    folder, structures, journal=None, context=None, widths=(), dtype=torch.float64, **changes
+):
     """The potential after all stages."""
-    model = model_of(structures["train"], context, widths)
+    model = model_of(structures["train"], context, widths).to(dtype)
     journal = journal or ListJournal()
     loop = Loop(plan(folder, **changes), model, structures, context or LocalContext(), journal)
     return loop.run()

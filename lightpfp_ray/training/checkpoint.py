@@ -7,6 +7,7 @@ run that goes on from one ends in the parameters of the undisturbed run, to the 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ..errors import UserError
 from ..files import write_atomically
 from ..mtp.model import MTP
 from .context import WorkerContext
+from .loss import LABELS
 
 VERSION = 2
 """Version of a checkpoint's layout; a reader refuses a later one."""
@@ -33,10 +35,10 @@ class Progress:
     batch: int = 0
     step: int = 0  # epochs finished in all stages
     coefficients: dict[str, float] | None = None  # of the calibration stage, once it began
-    losses: dict[str, float | None] = field(default_factory=dict)  # last finished training epoch
+    losses: dict[str, float | None] = field(default_factory=dict)  # of training, last known
     journal_bytes: int = 0  # length of the journal at this place
     sums: Tensor = field(default_factory=lambda: torch.zeros(3, 4, dtype=torch.float64))
-    best_loss: float | None = None  # of training, of the epochs of the stage; as what follows
+    best_loss: float | None = None  # of training, since the stage began; as what follows
     best_test: float | None = None
     best_epoch: int = 0  # of best_test
     rollbacks: int = 0
@@ -45,9 +47,15 @@ class Progress:
     def restart_epoch(self) -> None:
         self.batch, self.sums = 0, torch.zeros_like(self.sums)
 
-    def next_epoch(self, loss: float, losses: dict[str, float | None]) -> None:
-        self.epoch, self.step, self.losses = self.epoch + 1, self.step + 1, losses
-        self.best_loss = loss if self.best_loss is None else min(loss, self.best_loss)
+    def began(self, figures: Mapping[str, float | None]) -> None:
+        """A stage begins with these figures of the training set."""
+        self.best_loss, self.losses = figures["loss"], _losses(figures)
+
+    def next_epoch(self, figures: Mapping[str, float | None]) -> None:
+        """An epoch is finished, with these figures of the training set."""
+        self.epoch, self.step, self.losses = self.epoch + 1, self.step + 1, _losses(figures)
+        if figures["loss"] is not None:
+            self.best_loss = min(figures["loss"], self.best_loss)
         self.restart_epoch()
 
     def is_best(self, loss: float) -> bool:
@@ -65,6 +73,10 @@ class Progress:
     @property
     def name(self) -> str:
         return f"{self.stage:03d}-{self.epoch:07d}-{self.batch:09d}.pt"
+
+
+def _losses(figures: Mapping[str, float | None]) -> dict[str, float | None]:
+    return {label: figures[f"{label}_loss"] for label in LABELS}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..errors import UserError
 from ..mtp.model import MTP
 from . import checkpoint
 from .batches import WeightedSet, n_batches, permutation
@@ -83,7 +82,7 @@ class Loop:
         self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()
         self.walk: AdamWalk | VariableProjection | None = None
-        self.kept: dict[str, dict] = {}  # states of the walk: at the last good, at the best epoch
+        self.kept: dict[str, dict] = {}  # states of the walk to go back to
         self.saved_at = time.monotonic()
 
     def run(self) -> MTP:
@@ -124,7 +123,9 @@ class Loop:
             maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
         coordinates = Coordinates(self.model, maps)
         self.walk = WALKS[options.optimizer](self.model, coordinates)
-        self._keep("good")
+        for name in ("good", "last"):
+            self._keep(name)
+        self.progress.began(self._figures(self.train, coefficients, stage.loss))
 
     def _refit(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
@@ -138,7 +139,7 @@ class Loop:
             refit(self.model, self.train, *goal, self.plan.seed, self.context)
 
     def _epoch(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        began, rate = time.monotonic(), self._rate(stage, self.progress.batch)
+        began = time.monotonic()
         if isinstance(self.walk, VariableProjection):
             total = self.walk.iterate(self.model, self.train, coefficients, self.context)
             if total is None:
@@ -146,12 +147,14 @@ class Loop:
             rate = self.walk.method.length
         else:
             total = self._updates(stage, coefficients)
+            rate = self._rate(stage, self.progress.batch - 1)
         labels = self.train.labels(self.train.everything)
         found = figures(total, labels, coefficients, stage.loss)
         if self._diverged(found["loss"]):
             return self._roll_back(stage)
-        self.progress.next_epoch(found["loss"], {k: found[f"{k}_loss"] for k in LABELS})
-        self._keep("good")
+        self.progress.next_epoch(found)
+        self.kept["good"] = self.kept["last"]  # its loss is known, that of the end is not yet
+        self._keep("last")
         test = self._figures(self.test, coefficients, stage.loss)
         self._write(
             "epoch",
@@ -186,19 +189,18 @@ class Loop:
     def _diverged(self, loss: float | None) -> bool:
         best = self.progress.best_loss
         finite = all(bool(p.isfinite().all()) for p in self.model.parameters())
-        return not finite or (loss is not None and not loss <= DIVERGED * (best or loss))
+        return not (finite and (loss is None or loss <= DIVERGED * best))  # NaN is a divergence
 
     def _roll_back(self, stage: Stage) -> None:
-        """Begin the epoch again where the one before ended, with a smaller learning rate."""
-        self.progress.rollbacks += 1
-        if self.progress.rollbacks > ROLLBACKS:
-            raise UserError(
-                f"{stage.name} diverged in epoch {self.progress.epoch + 1} at learning rates from "
-                f"{stage.lr:g} down to {self._scale() / ROLLBACK_FACTOR * stage.lr:.2g}: look for "
-                "wrong labels (max_energy, max_forces), or give a far smaller one"
-            )
+        """Begin the epoch again where the last good one began, with a smaller learning rate."""
         self._walk_from("good")
+        self._keep("last")
         self.progress.restart_epoch()
+        if self.progress.rollbacks == ROLLBACKS:
+            return self._stop(
+                f"diverged, also at a learning rate of {self._rate(stage, 0):.2g}", stage
+            )
+        self.progress.rollbacks += 1
         self._write(
             "rollback",
             stage=stage.name,

@@ -56,18 +56,6 @@ def sums(prediction: Prediction, batch: Batch, weights_S3: Tensor | None = None)
     return torch.stack(rows)
 
 
-def sums_by_group(prediction: Prediction, batch: Batch, group_S: Tensor, n_groups: int) -> Tensor:
-    """Sums of |d| and d^2, and number of labels, of the structures of each group: (G, 3, 3)."""
-    group_A = group_S[batch.structure_A]
-    labels = (batch.energy_S, batch.forces_A3, batch.stress_S6)
-    total = torch.zeros(n_groups, 3, 3, dtype=torch.float64, device=group_S.device)
-    for k, (d, label) in enumerate(zip(residuals(prediction, batch), labels, strict=True)):
-        d, present = d.detach().reshape(len(d), -1), ~label.reshape(len(label), -1).isnan()
-        columns = torch.stack([d.abs().sum(1), (d * d).sum(1), present.sum(1).double()], 1)
-        total[:, k].index_add_(0, group_A if k == 1 else group_S, columns)
-    return total
-
-
 def weighted(
     sums_34: Tensor, labels: Labels, coefficients: Mapping[str, float], power: str
 ) -> Tensor:

@@ -1,0 +1,155 @@
+"""What is linear: least squares against a dense solver, and coordinates that change no
+prediction.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from lightpfp_ray.training.batches import WeightedSet
+from lightpfp_ray.training.context import LocalContext
+from lightpfp_ray.training.coordinates import Coordinates, Maps
+from lightpfp_ray.training.linear import (
+    equations,
+    linear_part,
+    loss_at,
+    loss_of,
+    refit,
+    set_linear_part,
+    solution,
+)
+from lightpfp_ray.training.loss import LABELS, residuals
+from lightpfp_ray.training.quasi_newton import QuasiNewton
+from lightpfp_ray.training.start import orthonormal, radial_gram
+from lightpfp_ray.training.whiten import whitened
+
+from .training_samples import model_of, parameters, sets
+
+COEFFICIENTS = {"energy": 1.0, "forces": 0.1, "stress": 10.0}
+ALONE = LocalContext()
+
+
+def some(n_train=9):
+    return WeightedSet.of(sets(n_train)["train"], {})
+
+
+def moved(widths=()):
+    """A potential whose parameters are all at work."""
+    model = model_of(some().structures, widths=widths)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def design(model, train):
+    """Rows of X and y, weighted, from residuals at 0 and at every unit vector of (xi, E0)."""
+    share = next(train.shares(train.everything, len(train), ALONE))
+    labels = share.labels.weight
+    weights = [(COEFFICIENTS[k] / labels[k]) ** 0.5 for k in LABELS]
+
+    def rows(x_P):
+        set_linear_part(model, x_P)
+        found = residuals(model(share.batch), share.batch)
+        return np.concatenate(
+            [w * d.detach().reshape(-1).numpy() for w, d in zip(weights, found, strict=True)]
+        )
+
+    zero_P = torch.zeros(len(linear_part(model)), dtype=torch.float64)
+    offset = rows(zero_P)
+    units = torch.eye(len(zero_P), dtype=torch.float64)
+    return np.stack([rows(unit_P) - offset for unit_P in units], 1), -offset
+
+
+def test_least_squares_reach_the_minimum_of_a_dense_solver():
+    model, train = moved(), some()
+    x_NP, y_N = design(model, train)
+    best = np.linalg.lstsq(x_NP, y_N, rcond=1e-12)[0]
+    least = float(((x_NP @ best - y_N) ** 2).sum())
+    found = equations(model, train, COEFFICIENTS, train.everything, 2, ALONE)
+    start_P = torch.zeros(x_NP.shape[1], dtype=torch.float64)
+    set_linear_part(model, solution(found, start_P))
+    reached = loss_of(model, train, COEFFICIENTS, "mse", train.everything, ALONE)
+    size = float(found.square)  # a ridge of 1e-8 of it may be left
+    assert least <= reached * (1 + 1e-9)
+    assert reached == pytest.approx(least, rel=1e-3, abs=1e-6 * size)
+    assert loss_at(found, linear_part(model)) == pytest.approx(reached, abs=1e-9 * size)
+
+
+@pytest.mark.parametrize("power", ["mse", "l1"])
+def test_a_refit_never_raises_the_loss(power):
+    model, train = moved(), some()
+    for _ in range(2):
+        before = loss_of(model, train, COEFFICIENTS, power, train.everything, ALONE)
+        refit(model, train, COEFFICIENTS, power, 0, ALONE)
+        after = loss_of(model, train, COEFFICIENTS, power, train.everything, ALONE)
+        assert after <= before
+
+
+@pytest.mark.parametrize("widths", [(), (5, 4)])
+def test_whitening_changes_no_prediction(widths):
+    model, train = moved(widths), some()
+    batch = train.structures.batch([0, 1, 2])
+    before, parameters_before = model(batch), parameters(model)
+    maps = whitened(model, train, COEFFICIENTS, 0, ALONE)
+    Coordinates(model, maps).apply(model)
+    after = model(batch)
+    torch.testing.assert_close(after.energy_S, before.energy_S, rtol=1e-9, atol=1e-8)
+    torch.testing.assert_close(after.forces_A3, before.forces_A3, rtol=1e-7, atol=1e-8)
+    assert not torch.equal(maps.linear_BB, Maps.identity(model).linear_BB)
+    torch.testing.assert_close(parameters(model), parameters_before, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("widths", [(), (5, 4)])
+def test_gradients_of_walkers_are_those_of_what_they_make(widths):
+    model, train = moved(widths), some()
+    found = Coordinates(model, whitened(model, train, COEFFICIENTS, 0, ALONE))
+    torch.manual_seed(2)
+    weights = {name: torch.randn_like(p) for name, p in model.named_parameters()}
+
+    def value():
+        return float(sum((weights[n] * p).sum() for n, p in found.parameters().items()).detach())
+
+    found.set_gradients(weights)
+    for walker in found.walkers.values():
+        direction = torch.randn_like(walker)
+        expected = float((walker.grad * direction).sum())
+        before = value()
+        with torch.no_grad():
+            walker += direction
+        assert value() - before == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_in_whitened_coordinates_the_loss_is_round():
+    model, train = moved(), some()
+    maps = whitened(model, train, COEFFICIENTS, 0, ALONE)
+    found = equations(model, train, COEFFICIENTS, train.everything, 4, ALONE)
+    n = len(model.basis.scalars)
+    whole_PB = torch.cat([maps.linear_BB, maps.offset_CB @ maps.linear_BB])
+    curvature_BB = whole_PB.T @ found.matrix_PP @ whole_PB
+    values = torch.linalg.eigvalsh(curvature_BB) / curvature_BB.diagonal().max()
+    assert float(values.max()) < 1.01
+    assert int((values > 0.5).sum()) >= n - 3  # but for directions that the data do not see
+
+
+def test_radial_functions_of_unit_coefficients_are_orthonormal_over_the_edges():
+    model, train = moved(), some()
+    gram_QQ = radial_gram(model.radial, train, train.everything, ALONE)
+    k_QQ = orthonormal(gram_QQ)
+    torch.testing.assert_close(k_QQ @ gram_QQ @ k_QQ.T, torch.eye(5).double(), rtol=0, atol=0.02)
+
+
+def test_the_quasi_newton_method_finds_the_minimum_of_rosenbrock():
+    def rosenbrock(x):
+        x = x.clone().requires_grad_()
+        value = (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+        value.backward()
+        return float(value), x.grad
+
+    method = QuasiNewton(torch.full((6,), -0.5, dtype=torch.float64), 0.1)
+    values = []
+    while method.iterate(rosenbrock) and len(values) < 200:
+        values.append(method.value)
+    assert values == sorted(values, reverse=True)
+    torch.testing.assert_close(method.x, torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-5)
