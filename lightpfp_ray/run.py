@@ -9,7 +9,7 @@ import json
 import platform
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -164,9 +164,12 @@ def job_of(
     from .mtp.levels import Levels
     from .mtp.model import RadialShape
     from .training.loop import Plan
+    from .training.options import Options, refuse_contradiction
 
     mtp, ours = control.mtp_config, control.lightpfp_ray
     shortest = train.min_distance or mtp.rc / 2
+    options = Options(**{f.name: getattr(ours, f.name) for f in fields(Options)})
+    refuse_contradiction(options, control.stages, mtp.nn_dim_list)
     return Job(
         plan=Plan(
             stages=control.stages,
@@ -175,6 +178,7 @@ def job_of(
             fingerprint=f"{control.fingerprint()} {manifest.fingerprint}",
             folder=output.checkpoints,
             checkpoint_interval_s=ours.checkpoint_interval_s,
+            options=options,
         ),
         cache=manifest.path,
         journal=output.journal,

@@ -92,6 +92,13 @@ def test_defaults_are_those_of_lightpfp_and_documented_choices():
             "max_stress": None,
             "precision": "float64",
             "checkpoint_interval_s": 30.0,
+        "optimizer": "adam",
+        "starts": 8,
+        "whitening": True,
+        "least_squares_start": True,
+        "least_squares_stages": True,
+        "early_stopping": None,
+        "group_weights": {},
         },
     }
 

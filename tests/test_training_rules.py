@@ -1,9 +1,14 @@
 """Learning rates and calibration coefficients against values computed by hand."""
 
+from dataclasses import fields
+
 import pytest
 
+from lightpfp_ray.config import ControlFile, parse_control
+from lightpfp_ray.config.sections import MultistageConfig
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.training.calibration import calibrated
+from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.schedule import rate_factor
 
 
@@ -41,3 +46,28 @@ def test_calibration_without_a_loss_is_refused():
 )
 def test_rates_follow_their_schedule(kind, expected):
     assert [rate_factor(kind, u, 6, 2) for u in range(6)] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "widths", "named"),
+    [({}, (16,), r"nn_dim_list \[16\]"), ({"loss_func_list": ("mse", "l1")}, (), "stage_2 is l1")],
+)
+def test_varpro_is_refused_where_it_cannot_work(changes, widths, named):
+    control = ControlFile(multistage_config=MultistageConfig(**changes))
+    with pytest.raises(UserError, match=named):
+        refuse_contradiction(Options(optimizer="varpro"), control.stages, widths)
+    refuse_contradiction(Options(), control.stages, widths)
+
+
+def test_the_options_of_the_training_are_those_of_the_control_file():
+    ours = ControlFile().lightpfp_ray
+    assert Options() == Options(**{f.name: getattr(ours, f.name) for f in fields(Options)})
+
+
+def test_weights_of_groups_are_read_from_a_control_file():
+    text = '{"lightpfp_ray": {"group_weights": {"melt": 2, "bulk": [1, 2.5, 0]}}}'
+    found = parse_control(text, "control.json").lightpfp_ray.group_weights
+    assert found == {"melt": 2, "bulk": [1, 2.5, 0]}
+    for wrong in ("-1", '"2"', "true", "1, 2"):
+        with pytest.raises(UserError, match='group_weights: "bulk" has'):
+            parse_control(text.replace("2.5", wrong), "control.json")

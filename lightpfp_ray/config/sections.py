@@ -5,6 +5,7 @@ A new option is one line here: the check, the JSON Schema and the resolved file 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -288,3 +289,50 @@ class OwnConfig(Section):
     checkpoint_interval_s: NotNegative = option(
         30.0, "Time between two checkpoints within a stage.", "s", decides=False
     )
+    optimizer: Literal["adam", "varpro"] = option(
+        "adam",
+        "adam: updates of batches, with the learning rates of the stages. varpro: least squares of "
+        "all linear coefficients and a quasi-Newton step of the radial ones, an epoch being one "
+        "such step over the whole set; for a linear readout and mse.",
+    )
+    starts: AtLeast1 = option(
+        8,
+        "Random radial functions that are tried by a short varpro on 32 structures; the best is "
+        "where stage 1 begins.",
+    )
+    whitening: bool = option(
+        True, "Optimize in coordinates in which the loss of a stage is round, not the coefficients."
+    )
+    least_squares_start: bool = option(
+        True, "Stage 1 begins with the least squares of all linear coefficients."
+    )
+    least_squares_stages: bool = option(
+        True, "So does every other stage of a linear readout, and the last one ends with them."
+    )
+    early_stopping: AtLeast1 | None = option(
+        None,
+        "A stage ends when the test loss has not fallen for so many epochs, at its best one; null: "
+        "never.",
+        "epochs",
+    )
+    group_weights: dict[str, Any] = option(
+        {},
+        "Weights in the loss by name of a group (config_type of extxyz): one number, or three for "
+        "energy, forces and stress. They multiply the weights of the structures.",
+    )
+
+    @classmethod
+    def contradictions(
+        cls, values: Mapping[str, Any], wrong: set[str]
+    ) -> Iterator[tuple[str, str]]:
+        if "group_weights" in wrong:
+            return
+        for name, given in values["group_weights"].items():
+            weights = given if isinstance(given, list | tuple) and len(given) == 3 else [given]
+            numbers = [w for w in weights if isinstance(w, int | float) and not isinstance(w, bool)]
+            if len(numbers) < len(weights) or min(numbers) < 0 or math.inf in numbers:
+                yield (
+                    "group_weights",
+                    f"{shown(name)} has {shown(given)}, expected a number, or three for energy, "
+                    "forces and stress, none below 0: correct it",
+                )

@@ -1,22 +1,42 @@
-"""What of the training can be chosen beside the stages; the control file's section holds the same
-names and their meaning.
-"""
+"""What of a training can be chosen beside its stages; `config` says what each option means."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import UserError
+
+if TYPE_CHECKING:
+    from ..config import Stage
 
 
 @dataclass(frozen=True)
 class Options:
-    """How a training goes; the defaults are those of the control file."""
+    """Those of the control file's section lightpfp_ray that bear the same names."""
 
-    optimizer: str = "adam"  # or "varpro"
-    starts: int = 8  # random radial functions of which the best is taken
+    optimizer: str = "adam"
+    starts: int = 8
     whitening: bool = True
     least_squares_start: bool = True
     least_squares_stages: bool = True
-    averaging: float = 0.0  # decay of the average of the walkers per update; 0: none
-    early_stopping: int | None = None  # epochs without a better test loss
+    early_stopping: int | None = None
     group_weights: Mapping[str, object] = field(default_factory=dict)
+
+
+def refuse_contradiction(options: Options, stages: Sequence[Stage], widths: Sequence[int]) -> None:
+    """Raise UserError where the optimizer is not for such a training."""
+    if options.optimizer != "varpro":
+        return
+    if widths:
+        raise UserError(
+            f'lightpfp_ray.optimizer is "varpro" and mtp_config.nn_dim_list {list(widths)}: varpro '
+            'is for a linear readout: set nn_dim_list to [], or optimizer to "adam"'
+        )
+    wrong = [stage.name for stage in stages if stage.loss != "mse"]
+    if wrong:
+        raise UserError(
+            f'lightpfp_ray.optimizer is "varpro" and the loss of {wrong[0]} is l1: varpro is for '
+            'mse: set loss_func_list to "mse", or optimizer to "adam"'
+        )
