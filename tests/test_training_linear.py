@@ -10,6 +10,7 @@ from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
 from lightpfp_ray.training.linear import (
+    RIDGES,
     equations,
     linear_part,
     loss_at,
@@ -69,11 +70,11 @@ def test_least_squares_reach_the_minimum_of_a_dense_solver():
     least = float(((x_NP @ best - y_N) ** 2).sum())
     found = equations(model, train, COEFFICIENTS, train.everything, 2, ALONE)
     start_P = torch.zeros(x_NP.shape[1], dtype=torch.float64)
-    set_linear_part(model, solution(found, start_P))
+    set_linear_part(model, solution(found, start_P, RIDGES[torch.float64]))
     reached = loss_of(model, train, COEFFICIENTS, "mse", train.everything, ALONE)
-    size = float(found.square)  # a ridge of 1e-8 of it may be left
+    size = float(found.square)
     assert least <= reached * (1 + 1e-9)
-    assert reached == pytest.approx(least, rel=1e-3, abs=1e-6 * size)
+    assert reached == pytest.approx(least, rel=1e-3, abs=1e-8 * size)
     assert loss_at(found, linear_part(model)) == pytest.approx(reached, abs=1e-9 * size)
 
 

@@ -213,14 +213,14 @@ def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):
     )
 
 
-@pytest.mark.parametrize("changes", [{}, VARPRO], ids=["adam", "varpro"])
-def test_training_in_single_precision_reaches_the_errors_of_double(tmp_path, changes):
+def test_training_in_single_precision_reaches_the_errors_of_double(tmp_path):
     found = []
     for dtype in (torch.float64, torch.float32):
         journal = ListJournal()
-        trained(tmp_path / str(dtype), sets(), journal, dtype=dtype, **changes)
+        trained(tmp_path / str(dtype), sets(30), journal, dtype=dtype, starts=1)
         found.append(journal.records[-1]["train"]["forces_rmse"])
-    assert found[1] == pytest.approx(found[0], rel=0.1)  # seven structures: hardly determined
+    assert found[1] == pytest.approx(found[0], rel=0.02)
+
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):

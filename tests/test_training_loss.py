@@ -9,7 +9,7 @@ import torch
 from lightpfp_ray.batch import Prediction
 from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.errors import UserError
-from lightpfp_ray.training.batches import WeightedSet, permutation
+from lightpfp_ray.training.batches import WeightedSet, permutation, refuse_unknown_groups
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loss import figures, sums, weighted
 
@@ -128,5 +128,8 @@ def test_weights_of_a_group_multiply_those_of_its_structures():
 
 
 def test_the_weight_of_a_group_that_no_structure_is_of_is_refused():
-    with pytest.raises(UserError, match=r'group_weights name "liquid"'):
-        WeightedSet.of(InMemory(partly_labelled()), {"liquid": 2})
+    melt = InMemory([replace(s, group="melt") for s in partly_labelled()])
+    both = [InMemory(partly_labelled()), melt]
+    refuse_unknown_groups({"melt": 2}, both)
+    with pytest.raises(UserError, match=r'names "liquid", the groups .* are \'\', \'melt\''):
+        refuse_unknown_groups({"liquid": 2}, both)

@@ -7,7 +7,7 @@ Every worker knows the whole batch, so that it knows by how many labels the sums
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -113,12 +113,17 @@ class WeightedSet:
 
 
 def _weights_of_groups(counts: LabelCounts, given: Mapping[str, object]) -> np.ndarray:
-    """(S, 3). Raises UserError for a group that no structure is of."""
-    unknown = sorted(set(given) - set(counts.group_names))
-    if unknown:
-        raise UserError(
-            f'group_weights name "{unknown[0]}", the groups of the training set are '
-            f"{', '.join(repr(g) for g in counts.group_names)}: correct the name"
-        )
+    """(S, 3); 1 for a group that is not named."""
     rows = [np.broadcast_to(given.get(name, 1.0), 3) for name in counts.group_names]
     return np.array(rows, float).reshape(-1, 3)[counts.group]
+
+
+def refuse_unknown_groups(given: Mapping[str, object], sets: Iterable[Structures]) -> None:
+    """Raise UserError for a weight of a group that no structure is of."""
+    known = sorted({name for structures in sets for name in structures.counts.group_names})
+    unknown = sorted(set(given) - set(known))
+    if unknown:
+        raise UserError(
+            f'lightpfp_ray.group_weights names "{unknown[0]}", the groups of the structures are '
+            f"{', '.join(map(repr, known))}: correct the name"
+        )

@@ -21,9 +21,9 @@ from .batches import WeightedSet
 from .context import WorkerContext
 from .loss import LABELS, sums, weighted
 
-RIDGE = 1e-8
-"""Of a normal matrix whose diagonal is scaled to 1: keeps the solution small where the data do not
-decide.
+RIDGES = {torch.float64: 1e-11, torch.float32: 1e-8}
+"""By the precision of the engine, of a normal matrix whose diagonal is scaled to 1: keeps the
+solution small where the data do not decide, or are lost in rounding.
 """
 
 RANK_TOLERANCE = 1e-10
@@ -69,7 +69,7 @@ def loss_at(found: NormalEquations, x_P: Tensor) -> float:
     return float(x_P @ found.matrix_PP @ x_P - 2 * found.right_P @ x_P + found.square)
 
 
-def solution(found: NormalEquations, x_P: Tensor, ridge: float = RIDGE) -> Tensor:
+def solution(found: NormalEquations, x_P: Tensor, ridge: float) -> Tensor:
     """The least squares, from x: the shortest change where the data do not decide."""
     size_P = found.matrix_PP.diagonal().clamp(min=0).sqrt()
     inverse_P = torch.where(size_P > 0, 1 / size_P.clamp(min=1e-300), 0.0)
@@ -96,7 +96,7 @@ def refit(
     found = equations(model, train, coefficients, sample, BLOCK, context)
     before_P = linear_part(model)
     loss_before = loss_of(model, train, coefficients, power, sample, context)
-    set_linear_part(model, solution(found, before_P))
+    set_linear_part(model, solution(found, before_P, RIDGES[model.dtype]))
     if not loss_of(model, train, coefficients, power, sample, context) <= loss_before:
         set_linear_part(model, before_P)
 

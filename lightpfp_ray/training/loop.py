@@ -19,14 +19,14 @@ from torch import Tensor
 
 from ..mtp.model import MTP
 from . import checkpoint
-from .batches import WeightedSet, n_batches, permutation
+from .batches import WeightedSet, n_batches, permutation, refuse_unknown_groups
 from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
 from .context import Structures, WorkerContext
 from .coordinates import Coordinates, Maps
 from .linear import refit, solve_reference_energies
 from .loss import LABELS, figures, sums
-from .options import Options
+from .options import Options, refuse_contradiction
 from .record import Journal, Record
 from .schedule import rate_factor
 from .search import search
@@ -78,6 +78,8 @@ class Loop:
         self.plan, self.model, self.context = plan, model, context
         self.record = Record(journal, context.rank)
         weights = plan.options.group_weights
+        refuse_unknown_groups(weights, sets.values())
+        refuse_contradiction(plan.options, plan.stages, model.widths)
         self.train = WeightedSet.of(sets["train"], weights)
         self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()

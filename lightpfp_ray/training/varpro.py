@@ -15,7 +15,7 @@ from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
 from .coordinates import RADIAL, Coordinates
-from .linear import equations, linear_part, set_linear_part, solution
+from .linear import RIDGES, equations, linear_part, set_linear_part, solution
 from .loss import weighted
 from .quasi_newton import QuasiNewton
 from .update import gradient
@@ -76,7 +76,7 @@ class VariableProjection:
             gamma = x.reshape(*model.radial_coeffs.shape[:-1], -1)
             model.radial_coeffs.copy_(gamma @ radial_QQ)
         normal = equations(model, train, coefficients, train.everything, BLOCK, context)
-        set_linear_part(model, solution(normal, self.start_P))
+        set_linear_part(model, solution(normal, self.start_P, RIDGES[model.dtype]))
 
     def state_dict(self) -> dict:
         return {

@@ -18,11 +18,14 @@ from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
 from .coordinates import Maps
-from .linear import BLOCK, equations
+from .linear import BLOCK, equations, loss_at, solution
 from .start import orthonormal, radial_gram
 
 LINEAR_RIDGE = 1e-6
 """Of the scaled matrix N': directions that change the loss less than this move no faster."""
+
+LEAST_LOSS = 1e-4
+"""Of the loss of E0 alone: L_0 is at least this, where a sample is fitted exactly."""
 
 INPUT_RIDGE = 1e-4
 """The same for the covariance of the basis functions that a network sees."""
@@ -45,9 +48,11 @@ def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int) -> Maps:
     n_xx, n_0x = found.matrix_PP[:n_basis, :n_basis], found.matrix_PP[n_basis:, :n_basis]
     inverse_CC = torch.linalg.pinv(found.matrix_PP[n_basis:, n_basis:], hermitian=True, rtol=1e-10)
     offset_CB = -inverse_CC @ n_0x
-    right_C = found.right_P[n_basis:]
-    loss = float(found.square - right_C @ inverse_CC @ right_C)
     linear_BB = root_of_inverse(n_xx + n_0x.T @ offset_CB, LINEAR_RIDGE)
+    right_C = found.right_P[n_basis:]
+    without_xi = float(found.square - right_C @ inverse_CC @ right_C)
+    least = loss_at(found, solution(found, torch.zeros_like(found.right_P), LINEAR_RIDGE))
+    loss = max(least, LEAST_LOSS * without_xi)
     if loss <= 0 or bool((linear_BB.diagonal() <= 0).any()):
         return maps
     return replace(
@@ -80,7 +85,9 @@ def with_input(
     total = context.sum_over_workers(total).cpu()
     mean_B = total[n * n : -1] / total[-1]
     covariance_BB = total[: n * n].reshape(n, n) / total[-1] - mean_B[:, None] * mean_B
-    return replace(maps, mean_B=mean_B, input_BB=root_of_inverse(covariance_BB, INPUT_RIDGE))
+    variance = (maps.linear_BB.T @ covariance_BB @ maps.linear_BB).trace() / n
+    size = variance.clamp(min=1e-300).sqrt()
+    return replace(maps, mean_B=mean_B, input_BB=maps.linear_BB / size)
 
 
 def whitened(
