@@ -222,7 +222,6 @@ def test_training_in_single_precision_reaches_the_errors_of_double(tmp_path):
     assert found[1] == pytest.approx(found[0], rel=0.02)
 
 
-
 def test_a_damaged_checkpoint_is_named(tmp_path):
     (tmp_path / "000-0000001-000000000.pt").write_bytes(b"nothing of the kind")
     with pytest.raises(UserError, match=r"000-0000001-000000000\.pt is damaged"):
