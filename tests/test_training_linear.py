@@ -68,7 +68,7 @@ def test_least_squares_reach_the_minimum_of_a_dense_solver():
     x_NP, y_N = design(model, train)
     best = np.linalg.lstsq(x_NP, y_N, rcond=1e-12)[0]
     least = float(((x_NP @ best - y_N) ** 2).sum())
-    found = equations(model, train, COEFFICIENTS, train.everything, 2, ALONE)
+    found = equations(model, train, COEFFICIENTS, train.everything, ALONE)
     start_P = torch.zeros(x_NP.shape[1], dtype=torch.float64)
     set_linear_part(model, solution(found, start_P, RIDGES[torch.float64]))
     reached = loss_of(model, train, COEFFICIENTS, "mse", train.everything, ALONE)
@@ -125,7 +125,7 @@ def test_gradients_of_walkers_are_those_of_what_they_make(widths):
 def test_in_whitened_coordinates_the_loss_is_round():
     model, train = moved(), some()
     maps = whitened(model, train, COEFFICIENTS, 0, ALONE)
-    found = equations(model, train, COEFFICIENTS, train.everything, 4, ALONE)
+    found = equations(model, train, COEFFICIENTS, train.everything, ALONE)
     n = len(model.basis.scalars)
     whole_PB = torch.cat([maps.linear_BB, maps.offset_CB @ maps.linear_BB])
     curvature_BB = whole_PB.T @ found.matrix_PP @ whole_PB

@@ -105,11 +105,15 @@ class WeightedSet:
         for start in range(first * batch_size, len(order), batch_size):
             whole = order[start : start + batch_size]
             own = whole[context.rank :: context.world_size]
-            yield Share(
-                self.structures.batch(own).to(context.device),
-                torch.from_numpy(self.weights_S3[own]).to(context.device),
-                self.labels(whole),
-            )
+            yield self.share(own, context, self.labels(whole))
+
+    def share(self, own: np.ndarray, context: WorkerContext, labels: Labels | None = None) -> Share:
+        """Some structures for this worker; `labels` of all that they are a share of."""
+        return Share(
+            self.structures.batch(own).to(context.device),
+            torch.from_numpy(self.weights_S3[own]).to(context.device),
+            labels or self.labels(own),
+        )
 
 
 def _weights_of_groups(counts: LabelCounts, given: Mapping[str, object]) -> np.ndarray:

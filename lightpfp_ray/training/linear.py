@@ -17,9 +17,10 @@ from ..batch import Batch
 from ..mtp.engine import NormalEquations, normal_equations
 from ..mtp.engine.torch_engine import sum_by
 from ..mtp.model import MTP
-from .batches import WeightedSet
+from .batches import Share, WeightedSet
 from .context import WorkerContext
 from .loss import LABELS, sums, weighted
+from .parts import BLOCK, one_thread, sum_in_parts
 
 RIDGES = {torch.float64: 1e-11, torch.float32: 1e-8}
 """By the precision of the engine, of a normal matrix whose diagonal is scaled to 1: keeps the
@@ -28,28 +29,25 @@ solution small where the data do not decide, or are lost in rounding.
 
 RANK_TOLERANCE = 1e-10
 
-BLOCK = 32
-"""Structures that are evaluated together."""
-
 
 def equations(
     model: MTP,
     structures: WeightedSet,
     coefficients: Mapping[str, float],
     indices: np.ndarray,
-    batch_size: int,
     context: WorkerContext,
 ) -> NormalEquations:
     """Those of the mean squared loss over some structures, in float64."""
     n = len(model.basis.scalars) + len(model.species)
-    flat = torch.zeros(n * n + n + 1, dtype=torch.float64, device=context.device)
     labels = structures.labels(indices).weight
     per_label = [coefficients[k] / labels[k] if labels[k] else 0.0 for k in LABELS]
     factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
-    for share in structures.shares(indices, batch_size, context):
+
+    def of_share(share: Share) -> Tensor:
         found = normal_equations(model, share.batch, share.weights_S3 * factor_3)
-        flat += torch.cat([found.matrix_PP.reshape(-1), found.right_P, found.square.reshape(1)])
-    flat = context.sum_over_workers(flat).cpu()
+        return torch.cat([found.matrix_PP.reshape(-1), found.right_P, found.square.reshape(1)])
+
+    flat = sum_in_parts(structures, indices, n * n + n + 1, context, of_share)
     return NormalEquations(flat[: n * n].reshape(n, n), flat[n * n : -1], flat[-1])
 
 
@@ -74,7 +72,8 @@ def solution(found: NormalEquations, x_P: Tensor, ridge: float) -> Tensor:
     size_P = found.matrix_PP.diagonal().clamp(min=0).sqrt()
     inverse_P = torch.where(size_P > 0, 1 / size_P.clamp(min=1e-300), 0.0)
     scaled_PP = inverse_P[:, None] * found.matrix_PP * inverse_P
-    values, vectors = torch.linalg.eigh(scaled_PP)
+    with one_thread():
+        values, vectors = torch.linalg.eigh(scaled_PP)
     missing_P = inverse_P * (found.right_P - found.matrix_PP @ x_P)
     damped = values.clamp(min=0) + ridge
     return x_P + inverse_P * (vectors @ ((vectors.T @ missing_P) / damped))
@@ -93,7 +92,7 @@ def refit(
     Of a network the linear path is solved for as if the rest were zero.
     """
     sample = train.sample(seed)
-    found = equations(model, train, coefficients, sample, BLOCK, context)
+    found = equations(model, train, coefficients, sample, context)
     before_P = linear_part(model)
     loss_before = loss_of(model, train, coefficients, power, sample, context)
     set_linear_part(model, solution(found, before_P, RIDGES[model.dtype]))
@@ -126,14 +125,15 @@ def solve_reference_energies(model: MTP, train: WeightedSet, context: WorkerCont
     vary independently, or are absent.
     """
     c = len(model.species)
-    totals = torch.zeros(c * c + c, dtype=torch.float64, device=context.device)
-    for share in train.shares(train.everything, BLOCK, context):
+
+    def of_share(share: Share) -> Tensor:
         fraction_SC, residual_S = _energy_equations(model, share.batch)
         weight_S = torch.where(residual_S.isnan(), 0.0, share.weights_S3[:, 0])
         weighted_SC = weight_S[:, None] * fraction_SC
-        totals[: c * c] += (weighted_SC.T @ fraction_SC).reshape(-1)
-        totals[c * c :] += weighted_SC.T @ residual_S.nan_to_num(0.0)
-    totals = context.sum_over_workers(totals).cpu()
+        matrix_CC = weighted_SC.T @ fraction_SC
+        return torch.cat([matrix_CC.reshape(-1), weighted_SC.T @ residual_S.nan_to_num(0.0)])
+
+    totals = sum_in_parts(train, train.everything, c * c + c, context, of_share)
     matrix_CC, right_C = totals[: c * c].reshape(c, c), totals[c * c :]
     inverse_CC = torch.linalg.pinv(matrix_CC, hermitian=True, rtol=RANK_TOLERANCE)
     with torch.no_grad():

@@ -177,9 +177,7 @@ class Loop:
         order = permutation(len(self.train), self.plan.seed, self.progress.step + 1)
         first = self.progress.batch
         for share in self.train.shares(order, self.plan.batch_size, self.context, first):
-            found, total = gradient(
-                self.model, [share], share.labels, coefficients, stage.loss, self.context
-            )
+            found, total = gradient(self.model, share, coefficients, stage.loss, self.context)
             self.progress.sums = self.progress.sums + total
             if not bool(total.isfinite().all()):
                 break

@@ -15,8 +15,9 @@ from torch import Tensor
 from ..mtp.levels import Basis
 from ..mtp.model import MTP, RadialShape
 from ..mtp.radial import radial_basis
-from .batches import WeightedSet
+from .batches import Share, WeightedSet
 from .context import Structures, WorkerContext
+from .parts import one_thread, sum_in_parts
 
 SAMPLE = 256
 """Structures of the training set over which the radial functions are normalised."""
@@ -67,13 +68,15 @@ def radial_gram(
     radial: RadialShape, structures: WeightedSet, sample: np.ndarray, context: WorkerContext
 ) -> Tensor:
     """Sum over edges of the products of two radial basis functions, per atom: (Q, Q)."""
-    gram = torch.zeros(radial.n_q**2 + 1, dtype=torch.float64, device=context.device)
-    for share in structures.shares(sample, 32, context):
+
+    def of_share(share: Share) -> Tensor:
         r_E = share.batch.edge_vectors().norm(dim=-1)
         basis_EQ = radial_basis(r_E, radial.min_dist, radial.cutoff, radial.n_q, radial.scaling)
-        gram[:-1] += (basis_EQ.T @ basis_EQ).reshape(-1)
-        gram[-1] += share.batch.n_atoms
-    gram = context.sum_over_workers(gram).cpu()
+        square_QQ = basis_EQ.T @ basis_EQ
+        return torch.cat([square_QQ.reshape(-1), square_QQ.new_tensor([share.batch.n_atoms])])
+
+    with one_thread():
+        gram = sum_in_parts(structures, sample, radial.n_q**2 + 1, context, of_share)
     return (gram[:-1] / gram[-1].clamp(min=1)).reshape(radial.n_q, radial.n_q)
 
 

@@ -6,7 +6,7 @@ float64 vector; then each makes the same step. Two workers give the parameters o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,40 +17,54 @@ from .context import WorkerContext
 from .coordinates import Coordinates
 from .loss import Labels, sums, weighted
 
+N_SUMS = 12
+
 RATES = {"radial_coeffs": 0.1, "species_coeffs": 0.1, "readout": 0.1}
 """Learning rate of each group of walkers, in units of the stage's."""
 
 
 def gradient(
     model: MTP,
-    shares: Iterable[Share],
-    labels: Labels,
+    share: Share,
     coefficients: Mapping[str, float],
     power: str,
     context: WorkerContext,
 ) -> tuple[dict[str, Tensor], Tensor]:
-    """Gradient of the loss of some structures by every parameter, float64, and their sums (3, 4).
+    """Gradient of the loss of a batch by every parameter, float64, and its sums (3, 4).
 
-    `shares` are the worker's, `labels` those of all workers. The same on each of them.
+    `share` is the worker's, its labels are those of the whole batch. The same on each worker.
     """
+    flat = own_gradient(model, share, share.labels, coefficients, power)
+    return unpacked(model, context.sum_over_workers(flat))
+
+
+def own_gradient(
+    model: MTP, share: Share, labels: Labels, coefficients: Mapping[str, float], power: str
+) -> Tensor:
+    """What some structures add to gradient and sums, in one vector, float64."""
     model.zero_grad(set_to_none=True)
-    own = torch.zeros(3, 4, dtype=torch.float64, device=context.device)
-    for share in shares:
-        part = sums(model(share.batch, training=True), share.batch, share.weights_S3)
-        weighted(part, labels, coefficients, power).backward()
-        own += part.detach()
-    named = dict(model.named_parameters())
+    own = sums(model(share.batch, training=True), share.batch, share.weights_S3)
+    weighted(own, labels, coefficients, power).backward()
     gradients = [
         torch.zeros_like(p).reshape(-1) if p.grad is None else p.grad.reshape(-1)
-        for p in named.values()
+        for p in model.parameters()
     ]
-    flat = torch.cat([g.double() for g in gradients] + [own.reshape(-1)])
-    flat = context.sum_over_workers(flat)
-    pieces = flat[: -own.numel()].split([p.numel() for p in named.values()])
+    return torch.cat([*(g.double() for g in gradients), own.detach().reshape(-1)])
+
+
+def size_of(model: MTP) -> int:
+    """Numbers in such a vector."""
+    return sum(p.numel() for p in model.parameters()) + N_SUMS
+
+
+def unpacked(model: MTP, flat: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Gradient by name of the parameter, and sums (3, 4)."""
+    named = dict(model.named_parameters())
+    pieces = flat[:-N_SUMS].split([p.numel() for p in named.values()])
     found = {
         name: piece.reshape(p.shape) for (name, p), piece in zip(named.items(), pieces, strict=True)
     }
-    return found, flat[-own.numel() :].reshape(own.shape)
+    return found, flat[-N_SUMS:].reshape(3, 4)
 
 
 class AdamWalk:

@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 from ..mtp.model import MTP
-from .batches import WeightedSet
+from .batches import Share, WeightedSet
 from .context import WorkerContext
 from .coordinates import RADIAL, Coordinates
 from .linear import RIDGES, equations, linear_part, set_linear_part, solution
 from .loss import weighted
+from .parts import sum_in_parts
 from .quasi_newton import QuasiNewton
-from .update import gradient
+from .update import own_gradient, size_of, unpacked
 
 FIRST_STEP = 0.1
 """Length of the first step, in coordinates where a radial function has size 1."""
-
-BLOCK = 32
-"""Structures that are evaluated together."""
 
 
 class VariableProjection:
@@ -49,10 +47,13 @@ class VariableProjection:
         """
         labels, found = train.labels(train.everything), {}
 
+        def of_share(share: Share) -> Tensor:
+            return own_gradient(model, share, labels, coefficients, "mse")
+
         def projected(x: Tensor) -> tuple[float, Tensor]:
             self._solve(x, model, train, coefficients, context)
-            shares = train.shares(train.everything, BLOCK, context)
-            gradients, found["sums"] = gradient(model, shares, labels, coefficients, "mse", context)
+            total = sum_in_parts(train, train.everything, size_of(model), context, of_share)
+            gradients, found["sums"] = unpacked(model, total)
             radial_QQ = self.coordinates.maps.radial_QQ
             slope = (gradients[RADIAL] @ radial_QQ.T).reshape(-1)
             return float(weighted(found["sums"], labels, coefficients, "mse")), slope
@@ -75,7 +76,7 @@ class VariableProjection:
         with torch.no_grad():
             gamma = x.reshape(*model.radial_coeffs.shape[:-1], -1)
             model.radial_coeffs.copy_(gamma @ radial_QQ)
-        normal = equations(model, train, coefficients, train.everything, BLOCK, context)
+        normal = equations(model, train, coefficients, train.everything, context)
         set_linear_part(model, solution(normal, self.start_P, RIDGES[model.dtype]))
 
     def state_dict(self) -> dict:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from ..mtp.engine import NormalEquations
 from ..mtp.model import MTP
-from .batches import WeightedSet
+from ..mtp.sites import basis_functions
+from .batches import Share, WeightedSet
 from .context import WorkerContext
 from .coordinates import Maps
-from .linear import BLOCK, equations, loss_at, solution
+from .linear import equations, loss_at, solution
+from .parts import one_thread, sum_in_parts
 from .start import orthonormal, radial_gram
 
 LINEAR_RIDGE = 1e-6
@@ -39,7 +41,8 @@ def root_of_inverse(matrix_NN: Tensor, ridge: float) -> Tensor:
     size_N = matrix_NN.diagonal().clamp(min=0).sqrt()
     inverse_N = torch.where(size_N > 0, 1 / size_N.clamp(min=1e-300), 0.0)
     scaled_NN = inverse_N[:, None] * matrix_NN * inverse_N
-    values, vectors = torch.linalg.eigh(scaled_NN)
+    with one_thread():
+        values, vectors = torch.linalg.eigh(scaled_NN)
     return inverse_N[:, None] * (vectors * (values.clamp(min=0) + ridge).rsqrt()) @ vectors.T
 
 
@@ -74,15 +77,15 @@ def with_input(
     sample.
     """
     n = len(model.basis.scalars)
-    total = torch.zeros(n * n + n + 1, dtype=torch.float64, device=context.device)
-    with torch.no_grad():
-        for share in structures.shares(sample, BLOCK, context):
-            basis_AB = model.site_basis(share.batch, share.batch.edge_vectors().to(model.dtype))
-            basis_AB = basis_AB.double()
-            total[: n * n] += (basis_AB.T @ basis_AB).reshape(-1)
-            total[n * n : -1] += basis_AB.sum(0)
-            total[-1] += share.batch.n_atoms
-    total = context.sum_over_workers(total).cpu()
+
+    def of_share(share: Share) -> Tensor:
+        basis_AB = basis_functions(model, share.batch).double()
+        square_BB = basis_AB.T @ basis_AB
+        atoms = square_BB.new_tensor([share.batch.n_atoms])
+        return torch.cat([square_BB.reshape(-1), basis_AB.sum(0), atoms])
+
+    with one_thread():
+        total = sum_in_parts(structures, sample, n * n + n + 1, context, of_share)
     mean_B = total[n * n : -1] / total[-1]
     covariance_BB = total[: n * n].reshape(n, n) / total[-1] - mean_B[:, None] * mean_B
     variance = (maps.linear_BB.T @ covariance_BB @ maps.linear_BB).trace() / n
@@ -101,6 +104,6 @@ def whitened(
     sample = train.sample(seed)
     gram_QQ = radial_gram(model.radial, train, sample, context)
     maps = Maps.identity(model).with_radial(orthonormal(gram_QQ))
-    found = equations(model, train, coefficients, sample, BLOCK, context)
+    found = equations(model, train, coefficients, sample, context)
     maps = with_linear_part(maps, found, len(model.basis.scalars))
     return with_input(maps, model, train, sample, context) if model.widths else maps
