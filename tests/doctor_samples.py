@@ -109,7 +109,7 @@ FAULTS = {
     "forces zeroed": (_forces_zeroed, {"zero forces"}, "exactly zero"),
     "energies in Hartree": (_in_hartree, {"energy unit"}, "look like Hartree"),
     "energies per atom": (_per_atom, {"energy per atom"}, "per atom, not of the whole"),
-    "duplicates": (_duplicated, {"duplicates"}, "are there before"),
+    "duplicates": (_duplicated, {"duplicates"}, "there before"),
     "an exploded frame": (
         _exploded,
         {"large force", "far energy", "near atoms", "net force"},

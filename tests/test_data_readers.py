@@ -279,11 +279,14 @@ def test_a_database_of_others_is_refused_and_left_as_it_is(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("line", ["BEGIN_CFG", "END_CFG"])
-def test_a_cfg_without_one_of_its_marks_is_refused(tmp_path, line):
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [("BEGIN_CFG", "END_CFG without BEGIN_CFG"), ("END_CFG", "BEGIN_CFG within a block")],
+)
+def test_a_cfg_without_one_of_its_marks_is_refused(tmp_path, line, why):
     path = tmp_path / "a.cfg"
     path.write_text(MLIP + MLIP.replace(f"{line}\n", "") + MLIP)
-    with pytest.raises(UserError, match=line):
+    with pytest.raises(UserError, match=why):
         blocks_of(path, "a")
 
 
