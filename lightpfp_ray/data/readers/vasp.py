@@ -30,7 +30,6 @@ XML_PATTERNS = ("vasprun*.xml", "*.vasprun.xml")
 KILOBAR = 0.1 / GPA_PER_EV_A3
 """eV/A^3."""
 
-EV_PER_KILOBAR_A3 = KILOBAR
 _PERIODIC = np.ones(3, bool)
 _OUTCAR_ORDER = [0, 1, 2, 4, 5, 3]
 """Of xx yy zz xy yz zx, the components in Voigt's order."""
@@ -213,7 +212,7 @@ def _xml_energies(step: ElementTree.Element, external: float, cell: np.ndarray) 
     free = _energy(step, "energy/i[@name='e_fr_energy']")
     if free is None:
         return {}
-    free -= external * EV_PER_KILOBAR_A3 * abs(np.linalg.det(cell))
+    free -= external * KILOBAR * abs(np.linalg.det(cell))
     electronic = step.findall("scstep/energy")
     if not electronic:
         return {"free_energy": free}
