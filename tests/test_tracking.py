@@ -98,6 +98,7 @@ def test_mlflow_is_equal_to_a_journal_that_was_cut_at_any_border(output, restart
     written = records(output.journal)
     unfinished(output)
     mirror = Mirror(recording(output), output)
+    covered = position = 0
     for seen, record in enumerate(written, 1):
         journal = Journal(output.journal)
         journal.append(again(record))
@@ -107,7 +108,7 @@ def test_mlflow_is_equal_to_a_journal_that_was_cut_at_any_border(output, restart
         if seen % 3 == 0:
             cover(output, record)
             covered, position = seen, journal.position()
-        elif seen > 3:
+        elif covered:
             journal.truncate(position)
             if restarted:
                 mirror = Mirror(Recording.load(output), output)

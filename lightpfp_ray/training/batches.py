@@ -1,6 +1,6 @@
 """Which structures a worker sees, and how much each counts.
 
-batch = permutation(N; seed, e)[b B : (b + 1) B],     the worker's share = batch[rank :: world_size]
+batch = permutation(N; seed, e)[b B : (b + 1) B],     the shares: about as many atoms each
 
 Every worker knows the whole batch, so that it knows by how many labels the sums are to be divided.
 """
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..errors import UserError
+from .balance import balanced
 from .context import LabelCounts, Structures, WorkerContext
 from .loss import LABELS, Labels
 
@@ -59,6 +60,7 @@ class WeightedSet:
     structures: Structures | Part
     weights_S3: np.ndarray
     labels_S3: np.ndarray  # number of energies, force and stress components of each structure
+    atoms_S: np.ndarray  # by which batches are shared among workers
 
     @classmethod
     def of(cls, structures: Structures, group_weights: Mapping[str, object]) -> WeightedSet:
@@ -71,6 +73,7 @@ class WeightedSet:
             structures,
             weights_S3 * _weights_of_groups(counts, group_weights),
             np.stack(labels, axis=1).astype(np.int64).reshape(-1, 3),
+            counts.n_atoms,
         )
 
     def __len__(self) -> int:
@@ -87,7 +90,9 @@ class WeightedSet:
     def part(self, indices: np.ndarray) -> WeightedSet:
         """Some of them as a set."""
         chosen = Part(self.structures, indices)
-        return WeightedSet(chosen, self.weights_S3[indices], self.labels_S3[indices])
+        return WeightedSet(
+            chosen, self.weights_S3[indices], self.labels_S3[indices], self.atoms_S[indices]
+        )
 
     def labels(self, indices: np.ndarray) -> Labels:
         """How many labels some structures have, and what they weigh."""
@@ -104,7 +109,7 @@ class WeightedSet:
         """The worker's share of every batch of an order, from batch number `first` on."""
         for start in range(first * batch_size, len(order), batch_size):
             whole = order[start : start + batch_size]
-            own = whole[context.rank :: context.world_size]
+            own = balanced(whole, self.atoms_S, context.world_size)[context.rank]
             yield self.share(own, context, self.labels(whole))
 
     def share(self, own: np.ndarray, context: WorkerContext, labels: Labels | None = None) -> Share:
