@@ -23,6 +23,7 @@ from .config import ControlFile
 from .data.filter import Limits
 from .data.keys import Keys
 from .data.read import expand_paths
+from .doctor.brief import brief
 from .evaluation import table
 from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
@@ -96,6 +97,8 @@ def run(control: ControlFile, request: Request) -> None:
             output.refuse_other_data(manifest.as_dict())
         for line in label_notes(control.stages, sets):
             click.echo(f"note: {line}")
+        for finding in brief(sets["train"], manifest.cutoff):
+            click.echo(f"doctor, {finding.level}: {finding.line()}")
         job = job_of(control, manifest, sets["train"], output, start)
         if budget_s and not earlier:
             control = fitted(control, job, manifest, sets, asked, budget_s, began)
