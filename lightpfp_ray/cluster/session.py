@@ -8,8 +8,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..errors import UserError
 
@@ -31,6 +32,11 @@ LOCAL_SETTINGS = {
 LARGEST_AUTOMATIC = 8
 """CPUs that a worker is given on a cluster where nothing else was asked for."""
 
+
+BESIDE_THE_PACKAGE = Path(__file__).parents[2]
+"""Ray has workers look for modules first in the folder from which it was started: a source tree
+there, without its compiled engine, would take the place of the package that this process runs.
+"""
 
 POLL_S = 2.0
 """Between two looks at a cluster that scales up."""
@@ -83,9 +89,11 @@ class Session:
         if self.local:
             for name, value in LOCAL_SETTINGS.items():
                 os.environ.setdefault(name, value)
-            ray.init(address="local", include_dashboard=False, **quiet)
+            with chdir(BESIDE_THE_PACKAGE):
+                ray.init(address="local", include_dashboard=False, **quiet)
         elif not self.borrowed:
-            _join(self.address, quiet)
+            with chdir(BESIDE_THE_PACKAGE):
+                _join(self.address, quiet)
         if threading.current_thread() is threading.main_thread():
             # the end that a job manager asks for is an interrupt; Ray would abort with a core
             signal.signal(signal.SIGTERM, signal.default_int_handler)
