@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..mtp.model import MTP
 from .batches import WeightedSet
@@ -20,10 +21,11 @@ from .linear import solve_reference_energies
 from .start import orthonormal, radial_gram, random_radial
 from .varpro import VariableProjection
 
-STRUCTURES = 32
-"""How many of the training set are looked at."""
+FEW, MANY = 32, 256
+"""Structures on which the starts are told apart, and on which the best one goes on."""
 
-ITERATIONS = 20
+SHORT, LONG = 20, 40
+"""Iterations of each start, and of the best one after that."""
 
 
 def search(
@@ -35,11 +37,9 @@ def search(
     context: WorkerContext,
 ) -> list[float]:
     """Give a potential the best of some radial functions, its own among them; their losses."""
-    some = train.part(train.sample(seed, STRUCTURES))
-    solve_reference_energies(model, some, context)
-    gram_QQ = radial_gram(model.radial, some, some.everything, context)
-    orthonormal_QQ = orthonormal(gram_QQ)
-    maps = Maps.identity(model).with_radial(orthonormal_QQ)
+    few = train.part(train.sample(seed, FEW))
+    solve_reference_energies(model, few, context)
+    orthonormal_QQ = orthonormal(radial_gram(model.radial, few, few.everything, context))
     generator = torch.Generator().manual_seed(seed + 1)
     found = []
     for start in range(starts):
@@ -47,13 +47,28 @@ def search(
             coeffs = random_radial(model.radial_coeffs.shape, orthonormal_QQ, generator)
             with torch.no_grad():
                 model.radial_coeffs.copy_(coeffs)
-        walk = VariableProjection(model, Coordinates(model, maps))
-        for _ in range(ITERATIONS):
-            if walk.iterate(model, some, coefficients, context) is None:
-                break
-        found.append((walk.method.value, model.radial_coeffs.detach().clone()))
+        loss = _improve(model, few, coefficients, orthonormal_QQ, SHORT, context)
+        found.append((loss, model.radial_coeffs.detach().clone()))
     losses = [loss for loss, _ in found]
     with torch.no_grad():
         model.radial_coeffs.copy_(found[int(np.argmin(losses))][1])
-        model.readout.moment_coeffs.zero_()
+    many = train.part(train.sample(seed, MANY))
+    _improve(model, many, coefficients, orthonormal_QQ, LONG, context)
     return losses
+
+
+def _improve(
+    model: MTP,
+    some: WeightedSet,
+    coefficients: Mapping[str, float],
+    orthonormal_QQ: Tensor,
+    iterations: int,
+    context: WorkerContext,
+) -> float:
+    """Iterate from the radial functions that a potential has; its loss at the end."""
+    maps = Maps.identity(model).with_radial(orthonormal_QQ)
+    walk = VariableProjection(model, Coordinates(model, maps))
+    for _ in range(iterations):
+        if walk.iterate(model, some, coefficients, context) is None:
+            break
+    return walk.method.value
