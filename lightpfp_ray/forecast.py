@@ -1,9 +1,10 @@
 """How long a training will take: the training itself, short and on a part of its structures, and
 what follows from that for all of it.
 
-A probe runs all stages with a few epochs each, on some batches; a second one has a quarter of the
-structures in batches of a quarter. From the two follow what a step costs whatever its size, and
-what an edge costs, in every stage; and the same for what lies between the stages and at the end.
+A probe runs all stages with a few epochs each, on some batches; a second one has about a quarter of
+the structures, in batches of a quarter. From the two follow what a step costs whatever its size,
+and what an edge costs, in every stage; and the same for what lies between the stages and at the
+end.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from .data.dataset import StructureSet
 from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
-from .training.batches import n_batches, permutation
+from .training.batches import SAMPLE, n_batches, permutation
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 
 BATCHES = 4
 """Of the larger probe."""
+
+LEAST = 64
+"""Structures of the smaller probe: the search for a start looks at fewer, and at no more."""
 
 EPOCHS = 4
 """Of each stage of a probe; the mean of all but the first counts."""
@@ -88,7 +92,8 @@ class Forecast:
         """Of all stages, and what lies between them and at their end."""
         stages = self.stages if stages is None else stages
         epochs = sum(stage.epochs * self.epoch_s(stage.name, n_workers) for stage in stages)
-        return self.once_s + epochs + self.between.epoch_s(1, len(self.train)) / n_workers
+        between = self.between.epoch_s(1, min(len(self.train), SAMPLE))
+        return self.once_s + epochs + between / n_workers
 
     @property
     def results_s(self) -> float:
@@ -116,8 +121,8 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
     from .speed import us_per_atom
 
     size, batch_size = len(sets["train"]), job.plan.batch_size
-    large = min(size, BATCHES * batch_size)
-    small = max(1, large // SMALLER)
+    large = min(size, max(BATCHES * batch_size, SMALLER * LEAST))
+    small = max(1, min(large, LEAST), large // SMALLER)
     with tempfile.TemporaryDirectory() as scratch:
         first, *probes = [
             probe(job, manifest, sets, n, max(1, n_batch), Path(scratch) / name)

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 CONTROL = {
     "common_config": {"total_epoch": 4, "batch_size": 4},
     "mtp_config": {"rc": 4.0, "levmax": 4, "n_q": 4},
+    "lightpfp_ray": {"starts": 1},
 }
 ONE = Resources(1, 1, "cpu")
 

@@ -21,6 +21,7 @@ CONTROL = ControlFile.model_validate(
     {
         "common_config": {"total_epoch": 8, "batch_size": 4},
         "mtp_config": {"rc": 4.0, "levmax": 4, "n_q": 4},
+        "lightpfp_ray": {"starts": 1},
     }
 )
 

@@ -17,7 +17,7 @@ SWEEP = {
     "control": {
         "common_config": {"total_epoch": 4, "batch_size": 4},
         "mtp_config": {"levmax": 4, "n_q": 4},
-        "lightpfp_ray": {"test_fraction": 0.3},
+        "lightpfp_ray": {"test_fraction": 0.3, "starts": 1},
     },
     "parameters": {"mtp_config.rc": {"grid": [3.5, 4.0]}},
 }

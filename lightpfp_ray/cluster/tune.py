@@ -35,8 +35,8 @@ from .trainer import Job, fit
 REPORTS = 20
 """How often a trial reports, at equal parts of its epochs."""
 
-GRACE_PERCENT, REDUCTION = 25, 3
-"""Of ASHA: at 25 and at 75 % of its epochs a trial goes on if it is among the best third so far."""
+GRACE_PERCENT, REDUCTION = 25, 2
+"""Of ASHA: at 25 and at 50 % of its epochs a trial goes on if it is in the better half so far."""
 
 SETTINGS = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

@@ -71,7 +71,7 @@ class Options(BaseModel):
     trials: AtLeast1 | None = option(None, "How many; for random and optuna.")
     seed: Seed = option(0, "Of the drawing of trials.")
     scheduler: Literal["asha"] | None = option(
-        None, "asha: a trial that is behind at a fourth or three fourths of its epochs is stopped."
+        None, "asha: a trial in the worse half at a quarter or at half of its epochs is stopped."
     )
     objective: Objective = option("test/forces_mae", "What is to be small.")
     second_objective: Literal["us_per_atom"] | None = option(
