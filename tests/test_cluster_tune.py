@@ -53,12 +53,15 @@ GOOD, WILD, KILLED, GREEDY = [0.1, 0.01], [1e300, 0.01], [0.1, 0.02], [0.1, 0.03
 
 
 def train(cache, log, trial, folder, tell):
-    """A real training, but for a death and an exhausted memory."""
+    """A real training, but for a death, an exhausted memory and a divergence, which are certain."""
     rates = [*trial.control.multistage_config.lr_list]
     with log.open("a") as file:
         file.write(trial.label + "\n")
     if rates == KILLED and log.read_text().count(trial.label) == 1:
         os.kill(os.getpid(), signal.SIGKILL)
+    if rates == WILD:
+        folder.begin(trial, {})
+        raise UserError("stage_1 diverged in epoch 1")
     if rates == GREEDY:
         raise MemoryError
     train_trial(cache, {}, ONE, trial, folder, tell)
