@@ -47,6 +47,17 @@ from .cli_options import (
 )
 @keys
 @click.option("--fresh", is_flag=True, help="Remove an earlier run from the output folder first.")
+@click.option(
+    "--resume-anyway",
+    is_flag=True,
+    help="Go on with the run in the folder although its control file or its data have changed.",
+)
+@click.option(
+    "--compare",
+    multiple=True,
+    metavar="FOLDER...",
+    help="Earlier runs, whose test errors the report shows beside this one's.",
+)
 @skip_bad
 @in_mlflow
 @cache

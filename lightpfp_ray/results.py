@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .comparison import Comparison, compare
 from .data.manifest import SKIPPED
+from .errors import UserError
 from .evaluation import Blocks, errors_of
 from .files import write_atomically
 from .grade import active_set
@@ -18,7 +20,7 @@ from .journal import records
 from .output import OutputFolder
 from .plots import loss_plot, parity_plot
 from .potential import Potential, load
-from .report import write_report
+from .report import Errors, write_report
 from .selfcheck import self_check
 
 if TYPE_CHECKING:
@@ -34,19 +36,34 @@ def write_results(
     manifest: Manifest,
     sets: Mapping[str, StructureSet],
     facts: Mapping[str, str],
+    references: Mapping[str, Errors] | None = None,
 ) -> None:
     """Everything that is made of the finished potential; metrics.json is last, and by it the run is
-    finished. `facts` are lines of the report.
+    finished. `facts` are lines of the report, `references` errors of others on the test set.
     """
     found = load(output.potential)
     chosen = active_set(found.model, Blocks(sets["train"]))
     Potential(found.model, found.origin, chosen).save(output.potential)
     check = self_check(output.potential, sets["test"], end_of(output)["test"])
     compared = draw_pictures(output, sets)
-    write_report(output, metrics_of(output, sets), compared, facts, self_check=check)
+    write_report(output, metrics_of(output, sets), compared, facts, references, check)
     if manifest.skipped:
         shutil.copyfile(manifest.path / SKIPPED, output.skipped)
     write_metrics(output, sets, check)
+
+
+def references_of(folders: Sequence[str]) -> dict[str, Errors]:
+    """Test errors of finished runs, by folder. Raises UserError where a folder holds none."""
+    found = {}
+    for folder in folders:
+        try:
+            found[folder] = json.loads(OutputFolder(Path(folder)).metrics.read_text())["test"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(
+                f"--compare {folder}: expected the output folder of a finished training, with "
+                "metrics.json"
+            ) from None
+    return found
 
 
 def end_of(output: OutputFolder) -> dict[str, Any]:

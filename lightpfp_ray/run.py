@@ -28,6 +28,7 @@ from .evaluation import table
 from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
 from .progress import Progress
+from .results import references_of, write_results
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -49,6 +50,8 @@ class Request:
     cpus_per_worker: int | None = None
     device: str = "auto"
     fresh: bool = False
+    resume_anyway: bool = False
+    compare: tuple[str, ...] = ()
     skip_bad: bool = False
     key: tuple[str, ...] = ()
     wait_for_nodes: float = 0.0
@@ -69,36 +72,11 @@ def run(control: ControlFile, request: Request) -> None:
     control = earlier or control
     for note in control.notes:
         click.echo(f"note: {note}")
-    refuse_zoo(control)
-    uri_of(request, output)
-    expand_paths([*request.data, *request.test_data])
-    if not request.fresh:
-        output.refuse_another_run(control.resolved())
-    start = start_of(control, request, output)
-    from .potential import cutoff_of, load_for
-
+    references = references_of(request.compare)
+    start = _start_if_possible(control, request, output)
     with ray_session(request.address, request.verbose) as session:
-        asked = resources(
-            request.workers,
-            request.cpus_per_worker,
-            request.device,
-            session.local,
-            request.wait_for_nodes,
-        )
-        from .cluster.storage import refuse_unshared
-
-        for folder in (output.path, cache_of(request, output)):
-            refuse_unshared(folder)
-        manifest = prepared(control, request, output, cutoff_of(start) if start else None)
-        sets = opened_sets(manifest)
-        if start:
-            load_for(start, sets["train"].numbers_present)  # what does not fit is refused here
-        if not request.fresh:
-            output.refuse_other_data(manifest.as_dict())
-        for line in label_notes(control.stages, sets):
-            click.echo(f"note: {line}")
-        for finding in brief(sets["train"], manifest.cutoff):
-            click.echo(f"doctor, {finding.level}: {finding.line()}")
+        asked = _room(request, session, output)
+        manifest, sets = _structures(control, request, output, start)
         job = job_of(control, manifest, sets["train"], output, start)
         if budget_s and not earlier:
             control = fitted(control, job, manifest, sets, asked, budget_s, began)
@@ -107,8 +85,57 @@ def run(control: ControlFile, request: Request) -> None:
             output.remove_run()
         output.begin(control.resolved(), manifest.as_dict())
         if not output.is_finished:
-            _train(control, request, session, asked, job, output, manifest, sets)
+            total = sum(stage.epochs for stage in control.stages)
+            click.echo(f"training {total} epochs on {asked.workers} worker(s) of {asked.each()}")
+            with _recorded(control, request, output, manifest):
+                _fit(job, asked, session, output, total)
+                write_results(output, manifest, sets, facts_of(asked), references)
     _tell(output)
+
+
+def _start_if_possible(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
+    """The potential to start from; whatever can be refused without Ray is refused here."""
+    refuse_zoo(control)
+    uri_of(request, output)
+    expand_paths([*request.data, *request.test_data])
+    if not (request.fresh or request.resume_anyway):
+        output.refuse_another_run(control.resolved())
+    return start_of(control, request, output)
+
+
+def _room(request: Request, session: Session, output: OutputFolder) -> Resources:
+    """What the cluster gives, once each of its nodes sees the folders."""
+    from .cluster.storage import refuse_unshared
+
+    asked = resources(
+        request.workers,
+        request.cpus_per_worker,
+        request.device,
+        session.local,
+        request.wait_for_nodes,
+    )
+    for folder in (output.path, cache_of(request, output)):
+        refuse_unshared(folder)
+    return asked
+
+
+def _structures(
+    control: ControlFile, request: Request, output: OutputFolder, start: Path | None
+) -> tuple[Manifest, dict[str, StructureSet]]:
+    """Both sets, and what is to be said of them."""
+    from .potential import cutoff_of, load_for
+
+    manifest = prepared(control, request, output, cutoff_of(start) if start else None)
+    sets = opened_sets(manifest)
+    if start:
+        load_for(start, sets["train"].numbers_present)  # what does not fit is refused here
+    if not (request.fresh or request.resume_anyway):
+        output.refuse_other_data(manifest.as_dict())
+    for line in label_notes(control.stages, sets):
+        click.echo(f"note: {line}")
+    for finding in brief(sets["train"], manifest.cutoff):
+        click.echo(f"doctor, {finding.level}: {finding.line()}")
+    return manifest, sets
 
 
 def start_of(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
@@ -208,29 +235,12 @@ def own_version() -> str:
         return "not installed"
 
 
-def _train(
-    control: ControlFile,
-    request: Request,
-    session: Session,
-    asked: Resources,
-    job: Job,
-    output: OutputFolder,
-    manifest: Manifest,
-    sets: dict[str, StructureSet],
-) -> None:
+def _fit(job: Job, asked: Resources, session: Session, output: OutputFolder, total: int) -> None:
     from .cluster.trainer import fit
-    from .results import write_results
 
-    total = sum(stage.epochs for stage in control.stages)
-    click.echo(
-        f"training {total} epochs on {asked.workers} worker(s) of {asked.cpus_per_worker} CPU, "
-        f"{asked.device}"
-    )
-    with _recorded(control, request, output, manifest):
-        with Progress(output.journal, total):
-            fit(job, asked, session, output.path / ".ray")
-        shutil.rmtree(output.path / ".ray", ignore_errors=True)
-        write_results(output, manifest, sets, facts_of(asked))
+    with Progress(output.journal, total):
+        fit(job, asked, session, output.path / ".ray")
+    shutil.rmtree(output.path / ".ray", ignore_errors=True)
 
 
 def facts_of(asked: Resources) -> dict[str, str]:

@@ -53,7 +53,7 @@ def unwritable(folder: Path, error: OSError) -> UserError:
     """The line for a folder that the operating system refuses to write to."""
     why = FULL_OR_FORBIDDEN.get(error.errno, error.strerror or str(error))
     return UserError(
-        f"{error.filename or folder} cannot be written ({why}): make room for it, or name another "
+        f"{folder} cannot be written ({why}): make room for it, or name another "
         "folder; what was saved before is intact"
     )
 
