@@ -19,7 +19,7 @@ from .loss import Labels, sums, weighted
 
 N_SUMS = 12
 
-RATES = {"radial_coeffs": 0.1, "species_coeffs": 0.1, "readout": 0.1}
+RATES = {"radial_coeffs": 0.01, "species_coeffs": 0.01, "readout": 0.01}
 """Learning rate of each group of walkers, in units of the stage's."""
 
 
