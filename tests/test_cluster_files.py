@@ -12,7 +12,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from lightpfp_ray.cli_train import train
+from lightpfp_ray.cli.train import train
 
 from .cluster_schemas import REFUSALS, check_cluster, check_job
 

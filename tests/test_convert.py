@@ -4,7 +4,7 @@ import pytest
 from ase.io import read as ase_read
 from click.testing import CliRunner
 
-from lightpfp_ray.cli_convert import convert
+from lightpfp_ray.cli.convert import convert
 from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.data.read import blocks_of, read_as_written
 from lightpfp_ray.data.write import writing

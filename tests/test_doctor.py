@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from lightpfp_ray.cli_doctor import doctor
+from lightpfp_ray.cli.doctor import doctor
 from lightpfp_ray.data.read import read_structures
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.data.write import writing

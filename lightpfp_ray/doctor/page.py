@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from html import escape
 
-from ..report_page import folded, heading, paragraph, picture, table
-from ..report_page import page as html_page
+from ..html_page import folded, heading, paragraph, picture, table
+from ..html_page import page as html_page
 from . import pictures
 from .examine import Report, summary
 from .findings import NAMED, Finding

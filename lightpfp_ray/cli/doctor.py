@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_options import ManyValues, data, keys
+from .options import ManyValues, data, keys
 
 if TYPE_CHECKING:
-    from .data.keys import Keys
-    from .data.structure import Structure
-    from .doctor.examine import Report
+    from ..data.keys import Keys
+    from ..data.structure import Structure
+    from ..doctor.examine import Report
 
 COLORS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
@@ -37,8 +37,8 @@ def doctor(data: tuple[str, ...], key: tuple[str, ...], as_json: bool, html: Pat
 
     Exit code 2 where there is an error among the findings.
     """
-    from .data.keys import Keys
-    from .doctor.examine import examine
+    from ..data.keys import Keys
+    from ..doctor.examine import examine
 
     report = examine(_structures(data, Keys.of(key)))
     if as_json:
@@ -46,8 +46,8 @@ def doctor(data: tuple[str, ...], key: tuple[str, ...], as_json: bool, html: Pat
     else:
         _tell(report)
     if html:
-        from .doctor.page import page
-        from .files import write_atomically
+        from ..doctor.page import page
+        from ..files import write_atomically
 
         write_atomically(html, page(report, list(data)).encode())
         click.echo(f"wrote {html}", err=as_json)
@@ -56,7 +56,7 @@ def doctor(data: tuple[str, ...], key: tuple[str, ...], as_json: bool, html: Pat
 
 
 def _structures(data: tuple[str, ...], keys: Keys) -> Iterator[Structure]:
-    from .data.read import blocks_of, expand_paths, read_as_written
+    from ..data.read import blocks_of, expand_paths, read_as_written
 
     blocks = [b for path in expand_paths(data) for b in blocks_of(path, path.name, keys=keys)]
     hidden = len(blocks) < 10 or not sys.stderr.isatty()
@@ -66,7 +66,7 @@ def _structures(data: tuple[str, ...], keys: Keys) -> Iterator[Structure]:
 
 
 def _tell(report: Report) -> None:
-    from .doctor.examine import summary_lines
+    from ..doctor.examine import summary_lines
 
     for line in summary_lines(report.survey):
         click.echo(line)

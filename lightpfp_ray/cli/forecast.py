@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_options import ManyValues, cache, cpus_per_worker, data, keys, on_ray, skip_bad
+from .options import ManyValues, cache, cpus_per_worker, data, keys, on_ray, skip_bad
 
 if TYPE_CHECKING:
-    from .data.manifest import Manifest
-    from .forecast import Forecast
+    from ..data.manifest import Manifest
+    from ..forecast import Forecast
 
 
 @click.command(cls=ManyValues)
@@ -52,13 +52,13 @@ def forecast(
     """
     import torch
 
-    from .cluster.session import ray_session
-    from .config import load_control
-    from .forecast import forecast as measured
-    from .output import OutputFolder
-    from .potential import cutoff_of
-    from .preflight import opened_sets, refuse_zoo
-    from .run import Request, job_of, prepared, start_of
+    from ..cluster.session import ray_session
+    from ..config import load_control
+    from ..forecast import forecast as measured
+    from ..output import OutputFolder
+    from ..potential import cutoff_of
+    from ..preflight import opened_sets, refuse_zoo
+    from ..run import Request, job_of, prepared, start_of
 
     found = load_control(control, overrides)
     refuse_zoo(found)
@@ -75,7 +75,7 @@ def forecast(
 
 
 def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]:
-    from .mtp.engine import description
+    from ..mtp.engine import description
 
     atoms = sum(manifest.n_atoms.values())
     size = sum(file.stat().st_size for file in manifest.path.rglob("*") if file.is_file())
@@ -107,7 +107,7 @@ def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]
 
 def _duration(seconds: float) -> str:
     """Short times with two digits."""
-    from .progress import duration
+    from ..progress import duration
 
     if seconds < 0.1:
         return f"{1e3 * seconds:.2g} ms"

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .comparison import Comparison
-from .evaluation import SCALES
-from .plots import AXES, COLORS, GREY, loss_plot, parity_plot, shown
+from ..comparison import Comparison
+from ..evaluation import SCALES
+from ..plots import AXES, COLORS, GREY, loss_plot, parity_plot, shown
 
 PALETTE = ("#0b6e99", "#d1495b", "#3a7d44", "#e09f3e", "#6a4c93", "#17a398", "#8d5524", "#5f6368")
 """Groups and elements in order; beyond, from the first again."""

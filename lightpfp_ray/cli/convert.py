@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from .cli_options import keys, numbers_of
-from .errors import UserError
+from ..errors import UserError
+from .options import keys, numbers_of
 
 
 @click.command()
@@ -34,9 +34,9 @@ def convert(
     The name of OUT tells its format: .extxyz, .cfg (MLIP), .h5 (LightPFP), .parquet; text also with
     .gz or .xz. All numbers keep all their digits.
     """
-    from .data.keys import Keys
-    from .data.read import blocks_of, expand_paths, read_as_written
-    from .data.write import writing
+    from ..data.keys import Keys
+    from ..data.read import blocks_of, expand_paths, read_as_written
+    from ..data.write import writing
 
     paths = expand_paths(inputs)
     if output.resolve() in paths:

@@ -22,6 +22,6 @@ def track(folder: Path, tracking_uri: str | None) -> None:
     For a run whose MLflow server was down, one that was stopped, or one that was never recorded.
     Nothing is sent twice.
     """
-    from .tracking import track as bring_up_to_date
+    from ..tracking import track as bring_up_to_date
 
     click.echo("\n".join(bring_up_to_date(folder, tracking_uri)))

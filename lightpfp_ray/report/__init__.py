@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from ase.data import chemical_symbols
 
-from . import report_plots as plots
-from .comparison import Comparison
-from .evaluation import SCALES
-from .files import write_atomically
-from .journal import records
-from .output import OutputFolder
-from .report_page import Cell, folded, heading, page, paragraph, picture, shown, table
+from ..comparison import Comparison
+from ..evaluation import SCALES
+from ..files import write_atomically
+from ..html_page import Cell, folded, heading, page, paragraph, picture, shown, table
+from ..journal import records
+from ..output import OutputFolder
+from . import plots
 
 WORST = 10
 """Structures that are named for their errors."""

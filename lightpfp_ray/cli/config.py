@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from .config import ControlFile, load_control, parse_control
-from .errors import UserError
+from ..config import ControlFile, load_control, parse_control
+from ..errors import UserError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

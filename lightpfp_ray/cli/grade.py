@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .cli_options import ManyValues, data, numbers_of, species
-from .errors import UserError
+from ..errors import UserError
+from .options import ManyValues, data, numbers_of, species
 
 if TYPE_CHECKING:
-    from .batch import Batch
-    from .grade import ActiveSet
-    from .mtp.model import MTP
-    from .potential import Potential
+    from ..batch import Batch
+    from ..grade import ActiveSet
+    from ..mtp.model import MTP
+    from ..potential import Potential
 
 SHOWN = 10
 """Structures that are named."""
@@ -41,7 +41,7 @@ class Files:
     model: MTP
 
     def __iter__(self) -> Iterator[Batch]:
-        from .evaluation import batches_of_files
+        from ..evaluation import batches_of_files
 
         return batches_of_files(self.arguments, self.model, labelled=False)
 
@@ -71,7 +71,7 @@ def grade(
     lightpfp-ray grade run/ --data md.traj
     lightpfp-ray grade Si.mtp --training-data train.extxyz --data md.traj
     """
-    from .potential import load
+    from ..potential import load
 
     loaded = load(potential, numbers_of(species))
     active = _active_set(loaded, Path(potential), training_data)
@@ -83,8 +83,8 @@ def grade(
 
 
 def _active_set(potential: Potential, path: Path, training_data: tuple[str, ...]) -> ActiveSet:
-    from .grade import active_set
-    from .potential import folder_of
+    from ..grade import active_set
+    from ..potential import folder_of
 
     if training_data:
         found = active_set(potential.model, Files(training_data, potential.model))
@@ -102,8 +102,8 @@ def _active_set(potential: Potential, path: Path, training_data: tuple[str, ...]
 def _graded(model: MTP, active: ActiveSet, data: tuple[str, ...]) -> Iterator[Graded]:
     import numpy as np
 
-    from .data.collate import batch_from_structures
-    from .evaluation import structures_of_files
+    from ..data.collate import batch_from_structures
+    from ..evaluation import structures_of_files
 
     for block in structures_of_files(data, model, labelled=False):
         batch = batch_from_structures(block, model.cutoff)
@@ -117,7 +117,7 @@ def _graded(model: MTP, active: ActiveSet, data: tuple[str, ...]) -> Iterator[Gr
 def _summary(graded: list[Graded]) -> Iterator[str]:
     import numpy as np
 
-    from .grade import DANGEROUS, WORTH_A_LABEL
+    from ..grade import DANGEROUS, WORTH_A_LABEL
 
     grades = np.array([each.grade for each in graded])
     middle, high = np.quantile(grades, [0.5, 0.9])

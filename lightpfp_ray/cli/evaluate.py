@@ -6,7 +6,7 @@ import json
 
 import click
 
-from .cli_options import ManyValues, data, keys, numbers_of, species
+from .options import ManyValues, data, keys, numbers_of, species
 
 
 @click.command(cls=ManyValues)
@@ -28,10 +28,10 @@ def evaluate(
     lightpfp-ray evaluate run/ --data test.extxyz
     lightpfp-ray evaluate Si.almtp --species Si --data 'more/*.extxyz' --json
     """
-    from .data.keys import Keys
-    from .evaluation import batches_of_files, table
-    from .evaluation import evaluate as errors_of
-    from .potential import load
+    from ..data.keys import Keys
+    from ..evaluation import batches_of_files, table
+    from ..evaluation import evaluate as errors_of
+    from ..potential import load
 
     model = load(potential, numbers_of(species)).model
     found = errors_of(model, batches_of_files(data, model, Keys.of(key))).errors

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_options import (
+from .options import (
     ManyValues,
     cache,
     cpus_per_worker,
@@ -65,9 +65,9 @@ def sweep(sweep: Path, model_name: str | None, **options) -> None:
     Trials run side by side, as many as the CPUs hold; a stopped sweep goes on with the same
     command. The end is a table, a picture of error against time, and the best potential's name.
     """
-    from .run import Request
-    from .run_sweep import run_sweep
-    from .sweep import load_sweep
+    from ..run import Request
+    from ..run_sweep import run_sweep
+    from ..sweep import load_sweep
 
     found = load_sweep(sweep)
     request = Request(workers=found.options.workers_per_trial, **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .cli_options import (
+from .options import (
     ManyValues,
     cache,
     cpus_per_worker,
@@ -72,8 +72,8 @@ def train(**options) -> None:
     A killed or interrupted run goes on with the same command. Energies are in eV, lengths in A,
     stress in eV/A^3, positive under tension.
     """
-    from .config import load_control
-    from .run import Request, run
+    from ..config import load_control
+    from ..run import Request, run
 
     control = load_control(options.pop("control"), options.pop("overrides"))
     run(control, Request(**options))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .cli_options import numbers_of, species
+from .options import numbers_of, species
 
 
 @click.command()
@@ -19,8 +19,8 @@ def export(potential: str, file: str, species: str | None) -> None:
     lightpfp-ray export run/ Si.mtp
     lightpfp-ray export InP.almtp InP.mtp --species In,P
     """
-    from .mlip_format import write_mtp
-    from .potential import load
+    from ..mlip_format import write_mtp
+    from ..potential import load
 
     model = load(potential, numbers_of(species)).model
     write_mtp(file, model)

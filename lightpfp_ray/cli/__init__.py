@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import sys
 from collections.abc import Sequence
 
 import click
 
-from .errors import UserError
+from ..errors import UserError
 
 COMMANDS = {
-    "train": ("cli_train", "train", "Train a potential from a control file and structures."),
-    "sweep": ("cli_sweep", "sweep", "Train with some values varied, and compare what comes out."),
-    "forecast": ("cli_forecast", "forecast", "How long a training will take."),
-    "evaluate": ("cli_evaluate", "evaluate", "Errors of a potential on labelled structures."),
-    "grade": ("cli_grade", "grade", "How far structures lie outside of the training set."),
-    "track": ("cli_track", "track", "Bring MLflow up to date with a training's folder."),
-    "convert": ("cli_convert", "convert", "Structures from any format to another."),
-    "doctor": ("cli_doctor", "doctor", "Find what is wrong with labelled structures."),
-    "export": ("cli_export", "export", "Write a potential as a .mtp file of MLIP."),
-    "config": ("cli_config", "config", "Check, show and describe control files."),
+    "train": "Train a potential from a control file and structures.",
+    "sweep": "Train with some values varied, and compare what comes out.",
+    "forecast": "How long a training will take.",
+    "evaluate": "Errors of a potential on labelled structures.",
+    "grade": "How far structures lie outside of the training set.",
+    "track": "Bring MLflow up to date with a training's folder.",
+    "convert": "Structures from any format to another.",
+    "doctor": "Find what is wrong with labelled structures.",
+    "export": "Write a potential as a .mtp file of MLIP.",
+    "config": "Check, show and describe control files.",
 }
-"""Name -> module, command in it, what it does."""
+"""Name -> what it does; each stands in a module of its name."""
 
 TRAINING = ("matplotlib", "mlflow", "pydantic", "ray")
 """What only a training needs: the extra of that name."""
@@ -39,22 +40,35 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        module, attribute, _ = COMMANDS[name]
-        return getattr(importlib.import_module(f".{module}", __package__), attribute)
+        return getattr(importlib.import_module(f".{name}", __name__), name)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, _, text) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="lightpfp_ray", prog_name="lightpfp-ray")
-def commands() -> None:
+@click.command(
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.option("--version", is_flag=True, help="Show the version; with -v, the engine in use too.")
+@click.option("-v", "--verbose", is_flag=True, hidden=True)
+@click.pass_context
+def commands(context: click.Context, version: bool, verbose: bool) -> None:
     """Fast interatomic potentials: moment tensor potentials, trained on Ray.
 
     Begin with `lightpfp-ray train CONTROL.json --data FILES --output DIR`; {} is a valid control
     file.
     """
+    if version:
+        click.echo(f"lightpfp-ray {importlib.metadata.version('lightpfp_ray')}")
+        if verbose:
+            from ..mtp.engine import description
+
+            click.echo(description())
+    elif context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,7 +95,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(INTERRUPTED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-
-
-if __name__ == "__main__":
-    main()
