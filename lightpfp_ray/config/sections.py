@@ -309,6 +309,11 @@ class OwnConfig(Section):
     least_squares_stages: bool = option(
         True, "So does every other stage of a linear readout, and the last one ends with them."
     )
+    weight_decay: NotNegative = option(
+        1.0,
+        "Of the weights of a network's layers (AdamW): each update takes away this times a "
+        "hundredth of the learning rate of them. A linear readout has none.",
+    )
     early_stopping: AtLeast1 | None = option(
         None,
         "A stage ends when the test loss has not fallen for so many epochs, at its best one; null: "

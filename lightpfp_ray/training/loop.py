@@ -125,6 +125,8 @@ class Loop:
             maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
         coordinates = Coordinates(self.model, maps)
         self.walk = WALKS[options.optimizer](self.model, coordinates)
+        if isinstance(self.walk, AdamWalk):
+            self.walk.decay(options.weight_decay)
         for name in ("good", "last"):
             self._keep(name)
         self.progress.began(self._figures(self.train, coefficients, stage.loss))

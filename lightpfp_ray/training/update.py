@@ -72,10 +72,17 @@ class AdamWalk:
 
     def __init__(self, model: MTP, coordinates: Coordinates) -> None:
         self.coordinates = coordinates
-        self.adam = torch.optim.Adam(
+        groups = [
             {"params": [walker], "rate": RATES[name.split(".")[0]]}
             for name, walker in coordinates.walkers.items()
-        )
+        ]
+        self.adam = torch.optim.AdamW(groups, weight_decay=0.0)
+
+    def decay(self, weight_decay: float) -> None:
+        """Let the weights of a network's layers shrink, by this times the learning rate a step."""
+        for name, group in zip(self.coordinates.walkers, self.adam.param_groups, strict=True):
+            if "layers" in name and name.endswith("weight"):
+                group["weight_decay"] = weight_decay
 
     def step(self, model: MTP, gradients: dict[str, Tensor], rate: float) -> None:
         """Move the walkers against a gradient, and the model with them."""
