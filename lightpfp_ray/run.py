@@ -83,8 +83,8 @@ def run(control: ControlFile, request: Request) -> None:
             job = job_of(control, manifest, sets["train"], output, start)
         if request.fresh:
             output.remove_run()
-        output.begin(control.resolved(), manifest.as_dict())
         if not output.is_finished:
+            output.begin(control.resolved(), manifest.as_dict())
             total = sum(stage.epochs for stage in control.stages)
             click.echo(f"training {total} epochs on {asked.workers} worker(s) of {asked.each()}")
             with _recorded(control, request, output, manifest):

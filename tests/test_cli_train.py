@@ -89,7 +89,8 @@ def test_a_finished_run_is_told_again_and_evaluate_agrees(run, folder, capsys):
 
 def test_a_potential_is_trained_further(run, folder, capsys):
     further = ["--set", f"common_config.reload_model={run}", "--set", "common_config.total_epoch=3"]
-    main(arguments(folder, "further", *further))
+    main(arguments(folder, "further", "--compare", run, *further))
+    assert str(run) in (folder / "further" / "report.html").read_text()
     first = records(folder / "further" / "journal.jsonl")[1]
     last = records(run / "journal.jsonl")[-1]
     assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
@@ -157,6 +158,7 @@ def unknown_element():
             "the weights of ALL_ELEMENTS_SMALL_6 are not part of this version",
         ),
         (lambda: metals(3), ["--tracking-uri", "ftp://somewhere"], "--tracking-uri"),
+        (lambda: metals(3), ["--compare", "nowhere"], "expected the output folder of a finished"),
     ],
 )
 def test_what_cannot_be_trained_is_one_line_and_leaves_nothing(
@@ -186,6 +188,8 @@ def test_the_folder_of_another_run_is_left_alone(run, folder, capsys):
     before = (run / "control.json").read_bytes()
     line = refused(capsys, *arguments(folder, "run", "--set", "mtp_config.levmax=4"))
     assert "mtp_config.levmax was 6, is 4" in line
+    assert (run / "control.json").read_bytes() == before
+    main(arguments(folder, "run", "--set", "mtp_config.levmax=4", "--resume-anyway"))  # it is done
     assert (run / "control.json").read_bytes() == before
     other = folder / "other"
     other.mkdir()
