@@ -310,7 +310,7 @@ class OwnConfig(Section):
         True, "So does every other stage of a linear readout, and the last one ends with them."
     )
     weight_decay: NotNegative = option(
-        1.0,
+        0.5,
         "Of the weights of a network's layers (AdamW): each update takes away this times a "
         "hundredth of the learning rate of them. A linear readout has none.",
     )
