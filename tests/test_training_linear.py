@@ -22,7 +22,7 @@ from lightpfp_ray.training.linear import (
 from lightpfp_ray.training.loss import LABELS, residuals
 from lightpfp_ray.training.quasi_newton import QuasiNewton
 from lightpfp_ray.training.start import orthonormal, radial_gram
-from lightpfp_ray.training.update import RATES, AdamWalk
+from lightpfp_ray.training.update import NETWORK_RATE, AdamWalk
 from lightpfp_ray.training.whiten import whitened
 
 from .training_samples import model_of, parameters, sets
@@ -164,5 +164,5 @@ def test_weight_decay_shrinks_the_layers_of_a_network_and_nothing_else():
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     walk.step(model, {name: torch.zeros_like(p) for name, p in before.items()}, rate=0.1)
     for name, parameter in model.named_parameters():
-        kept = 1 - 2.0 * 0.1 * RATES["readout"] if ".weight" in name else 1.0
+        kept = 1 - 2.0 * 0.1 * NETWORK_RATE if ".weight" in name else 1.0
         torch.testing.assert_close(parameter.detach(), kept * before[name])

@@ -19,8 +19,10 @@ from .loss import Labels, sums, weighted
 
 N_SUMS = 12
 
-RATES = {"radial_coeffs": 0.01, "species_coeffs": 0.01, "readout": 0.01}
-"""Learning rate of each group of walkers, in units of the stage's."""
+LINEAR_RATE, NETWORK_RATE = 0.1, 0.01
+"""Learning rate of the walkers by the kind of readout, in units of the stage's: a network does not
+converge with the rate that is best for a linear one.
+"""
 
 
 def gradient(
@@ -72,10 +74,8 @@ class AdamWalk:
 
     def __init__(self, model: MTP, coordinates: Coordinates) -> None:
         self.coordinates = coordinates
-        groups = [
-            {"params": [walker], "rate": RATES[name.split(".")[0]]}
-            for name, walker in coordinates.walkers.items()
-        ]
+        rate = NETWORK_RATE if model.widths else LINEAR_RATE
+        groups = [{"params": [walker], "rate": rate} for walker in coordinates.walkers.values()]
         self.adam = torch.optim.AdamW(groups, weight_decay=0.0)
 
     def decay(self, weight_decay: float) -> None:
