@@ -26,9 +26,9 @@ import torch
 from lightpfp_ray.config import ControlFile, load_control
 from lightpfp_ray.data import flat
 from lightpfp_ray.data.dataset import StructureSet
-from lightpfp_ray.data.neighbors import edge_lengths, edges
+from lightpfp_ray.data.neighbors import search
 from lightpfp_ray.data.read import read_structures
-from lightpfp_ray.data.schema import rows_of
+from lightpfp_ray.data.schema import content_hash, rows_of
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
@@ -126,13 +126,10 @@ def structures_of(name: str, held_out: bool) -> tuple[list[Structure], list[Stru
 
 def written(folder: Path, split: str, structures: Sequence[Structure], cutoff: float):
     """Structures on disk with their edges, as the training maps them."""
-    found = [edges(s.positions, s.cell, s.pbc, cutoff) for s in structures]
-    shortest = [
-        float(edge_lengths(s.positions, s.cell, *e).min(initial=np.inf))
-        for s, e in zip(structures, found, strict=True)
-    ]
+    found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
+    ids = [content_hash(s) for s in structures]
     folder.mkdir(exist_ok=True)
-    flat.write(folder / split, [rows_of(structures, found, shortest)])
+    flat.write(folder / split, [rows_of(ids, structures, found)])
     return StructureSet.open(folder, split)
 
 

@@ -32,8 +32,8 @@ from ase.build import bulk
 from lightpfp_ray.config.stages import Stage
 from lightpfp_ray.data import flat
 from lightpfp_ray.data.dataset import StructureSet
-from lightpfp_ray.data.neighbors import edge_lengths, edges
-from lightpfp_ray.data.schema import rows_of
+from lightpfp_ray.data.neighbors import search
+from lightpfp_ray.data.schema import content_hash, rows_of
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
@@ -92,7 +92,7 @@ def written(cache: Path, n_atoms: int) -> StructureSet:
 def distinct_rows() -> pa.Table:
     """Rattled cells with random labels of the size of real ones."""
     rng = np.random.default_rng(0)
-    structures, found, shortest = [], [], []
+    structures = []
     for _ in range(DISTINCT):
         atoms = bulk("Ni", "fcc", a=LATTICE, cubic=True).repeat(CELLS)
         atoms.numbers[rng.random(len(atoms)) < 0.5] = 13
@@ -100,9 +100,8 @@ def distinct_rows() -> pa.Table:
         n, cell = len(atoms), atoms.cell.array
         labels = -4.0 * n + rng.normal(), rng.normal(size=(n, 3)), 0.01 * rng.normal(size=6)
         structures.append(Structure(atoms.numbers, atoms.positions, cell, atoms.pbc, *labels))
-        found.append(edges(atoms.positions, cell, atoms.pbc, CUTOFF))
-        shortest.append(edge_lengths(atoms.positions, cell, *found[-1]).min())
-    return rows_of(structures, found, shortest)
+    found = [search(s.positions, s.cell, s.pbc, CUTOFF) for s in structures]
+    return rows_of([content_hash(s) for s in structures], structures, found)
 
 
 def renamed(table: pa.Table, times: int) -> Iterator[pa.Table]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lightpfp_ray.data.ase_files import structure_of
-from lightpfp_ray.data.neighbors import edges
+from lightpfp_ray.data.neighbors import search
 from lightpfp_ray.data.schema import content_hash, rows_of, split_of, structures_of
 
 from .data_samples import metals, oddities
@@ -14,8 +14,8 @@ from .test_data_read import assert_same
 
 
 def table_of(structures, cutoff=4.0):
-    found = [edges(s.positions, s.cell, s.pbc, cutoff) for s in structures]
-    return rows_of(structures, found, [1.0] * len(structures))
+    found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
+    return rows_of([content_hash(s) for s in structures], structures, found)
 
 
 def test_structures_come_back_from_rows_exactly():

@@ -8,16 +8,15 @@ import numpy as np
 import torch
 
 from ..batch import Batch
-from .neighbors import edges
+from .neighbors import search
 from .structure import Structure
 
 
 def batch_from_structures(structures: Sequence[Structure], cutoff: float) -> Batch:
     """One batch of structures, in their order; `cutoff` in A."""
-    found = [edges(s.positions, s.cell, s.pbc, cutoff) for s in structures]
+    found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
     atoms = np.array([len(s.numbers) for s in structures], dtype=np.int64)
-    n_edges = [np.bincount(e[0], minlength=n) for e, n in zip(found, atoms, strict=True)]
-    n_edges_A = _joined(n_edges, np.int64)
+    n_edges_A = _joined([edges.n_edges_A for edges in found], np.int64)
     return Batch(
         numbers_A=_joined([s.numbers for s in structures], np.int64),
         structure_A=torch.from_numpy(np.repeat(np.arange(len(structures)), atoms)),
@@ -27,8 +26,8 @@ def batch_from_structures(structures: Sequence[Structure], cutoff: float) -> Bat
         weight_S=torch.tensor([s.weight for s in structures], dtype=torch.float64),
         first_edge_A=n_edges_A.cumsum(0) - n_edges_A,
         n_edges_A=n_edges_A.int(),
-        neighbors_N=_joined([neighbor for _, neighbor, _ in found], np.int32),
-        shifts_N3=_joined([shift for _, _, shift in found], np.int16, 3),
+        neighbors_N=_joined([edges.neighbor_E for edges in found], np.int32),
+        shifts_N3=_joined([edges.shift_E3 for edges in found], np.int16, 3),
         energy_S=_joined([_label(s.energy, (1,)) for s in structures], np.float64),
         forces_A3=_joined(
             [_label(s.forces, (len(s.numbers), 3)) for s in structures], np.float64, 3

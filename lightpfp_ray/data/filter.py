@@ -14,6 +14,7 @@ in the manifest.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,27 +90,48 @@ def _geometry_reason(structure: Structure) -> str | None:
         return UNKNOWN_ELEMENT
     if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
         return BAD_POSITION
-    return _cell_reason(structure.cell[structure.pbc], len(structure.numbers)) or (
+    return cell_reason(structure.cell, structure.pbc, len(structure.numbers)) or (
         None if structure.pbc.all() else _extent_reason(structure)
     )
 
 
-def _cell_reason(vectors: np.ndarray, n_atoms: int) -> str | None:
-    """Of the periodic lattice vectors (K, 3)."""
-    lengths = np.linalg.norm(vectors, axis=1)
-    if not lengths.all():
+def cell_reason(cell: np.ndarray, pbc: np.ndarray, n_atoms: int) -> str | None:
+    """Why no neighbors can be searched in a periodic cell (3, 3), or None.
+
+    V: length, area or volume of the periodic vectors; the height over a side is V / side. Plain
+    numbers, because a call of numpy takes longer than all of this.
+    """
+    vectors = [row for row, periodic in zip(cell.tolist(), pbc, strict=True) if periodic]
+    if not vectors:
+        return None
+    lengths = [math.hypot(*vector) for vector in vectors]
+    sides, content = _sides(vectors, lengths)
+    if not content > FLATTEST * math.prod(lengths):
         return FLAT_CELL
-    unit = vectors / lengths[:, None]
-    gram = unit @ unit.T
-    if not np.linalg.det(gram) > FLATTEST**2:
-        return FLAT_CELL
-    # row k of the inverse of the Gram matrix: 1 / (height / length)^2 on its diagonal
-    heights = lengths / np.sqrt(np.diag(np.linalg.inv(gram)))
-    if len(vectors) and not heights.min() >= THINNEST:
+    if not content >= THINNEST * max(sides):
         return THIN_CELL
-    if len(vectors) == 3 and abs(np.linalg.det(vectors)) < DENSEST * n_atoms:
-        return DENSE_CELL
-    return None
+    return DENSE_CELL if len(vectors) == 3 and content < DENSEST * n_atoms else None
+
+
+def _sides(vectors: list[list[float]], lengths: list[float]) -> tuple[list[float], float]:
+    """Of one to three vectors: the sides opposite to each, and V."""
+    if len(vectors) == 1:
+        return [1.0], lengths[0]
+    if len(vectors) == 2:
+        return lengths, math.hypot(*_cross(*vectors))
+    a, b, c = vectors
+    normals = [_cross(b, c), _cross(c, a), _cross(a, b)]
+    return [math.hypot(*n) for n in normals], abs(
+        sum(x * n for x, n in zip(a, normals[0], strict=True))
+    )
+
+
+def _cross(a: list[float], b: list[float]) -> tuple[float, float, float]:
+    return (
+        a[1] * b[2] - a[2] * b[1],
+        a[2] * b[0] - a[0] * b[2],
+        a[0] * b[1] - a[1] * b[0],
+    )
 
 
 def _extent_reason(structure: Structure) -> str | None:

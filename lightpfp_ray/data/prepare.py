@@ -23,7 +23,7 @@ from . import filter as kept_or_not
 from . import flat, schema
 from .inputs import Input, Options, fingerprint, hashes
 from .manifest import EXAMPLES, SKIPPED, Manifest
-from .neighbors import edge_lengths, edges
+from .neighbors import Edges, search
 from .read import Block, read_block
 from .structure import Structure
 
@@ -52,16 +52,14 @@ def prepare_block(
             structure, options.max_energy, options.max_forces, options.limits
         )
         if reason is None:
-            found = edges(structure.positions, structure.cell, structure.pbc, options.cutoff)
-            lengths = edge_lengths(structure.positions, structure.cell, *found)
-            shortest = float(lengths.min(initial=np.inf))
-            reason = kept_or_not.distance_reason(shortest, options.limits)
+            edges = search(structure.positions, structure.cell, structure.pbc, options.cutoff)
+            reason = kept_or_not.distance_reason(edges.shortest, options.limits)
         if reason is not None:
             skipped.append((structure.source, reason))
             continue
         content = schema.content_hash(structure)
         side = split or schema.split_of(content, options.seed, options.test_fraction)
-        parts[side].add(structure, found, shortest)
+        parts[side].add(content, structure, edges)
     for each in parts.values():
         each.close()
     return skipped
@@ -92,12 +90,12 @@ class _Part:
 
     def __init__(self, path: Path) -> None:
         self.writer = pa.ipc.new_file(path, schema.SCHEMA)
-        self.pending: list[tuple[Structure, schema.Edges, float]] = []
+        self.pending: list[tuple[str, Structure, Edges]] = []
         self.n_atoms = 0
 
-    def add(self, *row) -> None:
-        self.pending.append(row)
-        self.n_atoms += len(row[0].numbers)
+    def add(self, content: str, structure: Structure, edges: Edges) -> None:
+        self.pending.append((content, structure, edges))
+        self.n_atoms += len(structure.numbers)
         if self.n_atoms >= PART_ATOMS:
             self._write()
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from .neighbors import Edges
 from .structure import Structure
 
 VERSION = 2
@@ -55,9 +56,6 @@ SCHEMA = pa.schema(
     metadata={"lightpfp_ray.version": str(VERSION), "lightpfp_ray.units": json.dumps(_UNITS)},
 )
 
-Edges = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""center (E,), neighbor (E,), shift (E, 3), as `neighbors.edges` gives them."""
-
 
 def content_hash(structure: Structure) -> str:
     """sha256 of what a structure says: atoms, cell, labels; not of where it was read, nor of its
@@ -86,11 +84,11 @@ def split_of(content: str, seed: int, test_fraction: float) -> str:
 
 
 def rows_of(
-    structures: Sequence[Structure], edges: Sequence[Edges], min_distances: Sequence[float]
+    ids: Sequence[str], structures: Sequence[Structure], edges: Sequence[Edges]
 ) -> pa.Table:
-    """Structures with their edges and shortest edge as a table of SCHEMA, in their order."""
+    """Structures with their content hashes and edges as a table of SCHEMA, in their order."""
     columns = {
-        "id": [content_hash(s) for s in structures],
+        "id": list(ids),
         "source": [s.source for s in structures],
         "n_atoms": [len(s.numbers) for s in structures],
         "numbers": _ragged([s.numbers for s in structures], pa.int16()),
@@ -102,16 +100,10 @@ def rows_of(
         "stress": _ragged([s.stress for s in structures], pa.float64()),
         "weight": [s.weight for s in structures],
         "group": [s.group for s in structures],
-        "edges_of_atom": _ragged(
-            [
-                np.bincount(e[0], minlength=len(s.numbers))
-                for s, e in zip(structures, edges, strict=True)
-            ],
-            pa.int32(),
-        ),
-        "neighbor": _ragged([e[1] for e in edges], pa.int32()),
-        "shift": _ragged([e[2] for e in edges], pa.int16(), 3),
-        "min_distance": list(min_distances),
+        "edges_of_atom": _ragged([e.n_edges_A for e in edges], pa.int32()),
+        "neighbor": _ragged([e.neighbor_E for e in edges], pa.int32()),
+        "shift": _ragged([e.shift_E3 for e in edges], pa.int16(), 3),
+        "min_distance": [e.shortest for e in edges],
     }
     return pa.table(
         [pa.array(v, f.type) if isinstance(v, list) else v for f, v in _by_field(columns)],

@@ -24,10 +24,11 @@ from ase.data import chemical_symbols
 
 from ..errors import UserError
 from ..units import matrix_from_voigt
+from .neighbors import Edges
 from .readers.mlip_cfg import DIGITS, STRESS_ORDER, exact_volume
 from .readers.parquet import COLUMNS
 from .readers.text import bare_name
-from .schema import SCHEMA, rows_of
+from .schema import SCHEMA, content_hash, rows_of
 from .structure import Structure
 
 Add = Callable[[Structure], None]
@@ -213,6 +214,6 @@ def _add_group(file: h5py.File, structure: Structure) -> None:
 
 
 def _rows(structures: list[Structure]) -> pa.Table:
-    none = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int16))
-    count = len(structures)
-    return rows_of(structures, [none] * count, [np.inf] * count).select(COLUMNS)
+    none = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int16), np.inf)
+    ids = [content_hash(structure) for structure in structures]
+    return rows_of(ids, structures, [none] * len(structures)).select(COLUMNS)

@@ -1,0 +1,44 @@
+// What is compiled of data/, for numpy.
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <utility>
+#include <vector>
+
+#include "search.hpp"
+
+namespace lightpfp {
+namespace {
+
+namespace nb = nanobind;
+
+template <class T, class Shape>
+using In = nb::ndarray<const T, Shape, nb::c_contig, nb::device::cpu>;
+
+/// An array that owns its numbers; none is copied.
+template <class T>
+nb::ndarray<nb::numpy, T> array(std::vector<T>&& values, std::initializer_list<size_t> shape) {
+  auto* kept = new std::vector<T>(std::move(values));
+  const nb::capsule owner(kept, [](void* p) noexcept { delete static_cast<std::vector<T>*>(p); });
+  return {kept->data(), shape, owner};
+}
+
+nb::tuple search(const In<double, nb::shape<-1, 3>>& positions,
+                 const In<double, nb::shape<3, 3>>& cell, const In<bool, nb::shape<3>>& pbc,
+                 double cutoff) {
+  const size_t n_atoms = positions.shape(0);
+  Search found(positions.data(), n_atoms, cell.data(), pbc.data(), cutoff);
+  const size_t count = found.neighbors.size();
+  return nb::make_tuple(array(std::move(found.n_edges), {n_atoms}),
+                        array(std::move(found.neighbors), {count}),
+                        array(std::move(found.shifts), {count, 3}), found.shortest);
+}
+
+}  // namespace
+}  // namespace lightpfp
+
+NB_MODULE(_data, m) {
+  using namespace nanobind::literals;
+  m.doc() = "What is compiled of the way from files to a cache.";
+  m.def("search", &lightpfp::search, "positions"_a, "cell"_a, "pbc"_a, "cutoff"_a);
+}
