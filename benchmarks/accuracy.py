@@ -129,7 +129,7 @@ def written(folder: Path, split: str, structures: Sequence[Structure], cutoff: f
     found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
     ids = [content_hash(s) for s in structures]
     folder.mkdir(exist_ok=True)
-    flat.write(folder / split, [rows_of(ids, structures, found)])
+    flat.write(folder / split, lambda: [rows_of(ids, structures, found)])
     return StructureSet.open(folder, split)
 
 

@@ -84,8 +84,8 @@ def written(cache: Path, n_atoms: int) -> StructureSet:
     cache.mkdir()
     table = distinct_rows()
     per_table = pa.compute.sum(table["n_atoms"]).as_py()
-    flat.write(cache / "train", renamed(table, math.ceil(n_atoms / per_table)))
-    flat.write(cache / "test", [table.slice(0, 2)])
+    flat.write(cache / "train", lambda: renamed(table, math.ceil(n_atoms / per_table)))
+    flat.write(cache / "test", lambda: [table.slice(0, 2)])
     return StructureSet.open(cache, "train")
 
 

@@ -13,11 +13,13 @@ GPA_PER_EV_A3 = 160.21766208
 VOIGT = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 """Row and column of the 3x3 tensor for each of the six Voigt components."""
 
+_ROWS, _COLUMNS = np.array(VOIGT).T
+
 
 def voigt_from_matrix(tensor_33):
     """Six Voigt components (..., 6) of a tensor (..., 3, 3), symmetrised."""
     tensor_33 = np.asarray(tensor_33)
-    return np.stack([0.5 * (tensor_33[..., i, j] + tensor_33[..., j, i]) for i, j in VOIGT], -1)
+    return 0.5 * (tensor_33[..., _ROWS, _COLUMNS] + tensor_33[..., _COLUMNS, _ROWS])
 
 
 def matrix_from_voigt(stress_6):

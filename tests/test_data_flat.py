@@ -24,7 +24,7 @@ def table(first=0, count=3):
 
 @pytest.fixture
 def folder(tmp_path):
-    flat.write(tmp_path / "train", [table(0), table(3)])
+    flat.write(tmp_path / "train", lambda: [table(0), table(3)])
     return tmp_path
 
 
@@ -86,7 +86,7 @@ def test_the_memory_of_writing_does_not_grow_with_the_set(tmp_path):
 
     def peak(count):
         tracemalloc.start()
-        flat.write(tmp_path / str(count), (rows for _ in range(count)))
+        flat.write(tmp_path / str(count), lambda: (rows for _ in range(count)))
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found

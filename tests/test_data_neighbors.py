@@ -12,8 +12,8 @@ from lightpfp_ray.data.neighbors import edges
 @pytest.fixture(params=["compiled", "vesin"], autouse=True)
 def _both_searches(request, monkeypatch):
     if request.param == "vesin":
-        monkeypatch.setattr(neighbors, "compiled", lambda: None)
-    elif neighbors.compiled() is None:
+        monkeypatch.setattr(neighbors, "native", lambda: None)
+    elif neighbors.native() is None:
         pytest.skip("the search is not compiled")
 
 

@@ -17,7 +17,7 @@ from lightpfp_ray.errors import UserError
 
 from .test_laws import potential
 
-compiled = pytest.mark.skipif(neighbors.compiled() is None, reason="the search is not compiled")
+compiled = pytest.mark.skipif(neighbors.native() is None, reason="the search is not compiled")
 NONE, ALL = np.zeros(3, bool), np.ones(3, bool)
 
 
@@ -126,7 +126,7 @@ IMPOSSIBLE = [
 @pytest.mark.parametrize(("change", "why"), IMPOSSIBLE)
 def test_what_no_search_can_work_on_is_refused(change, why, with_vesin, monkeypatch):
     if with_vesin:
-        monkeypatch.setattr(neighbors, "compiled", lambda: None)
+        monkeypatch.setattr(neighbors, "native", lambda: None)
     given = {"positions": np.eye(3)[:2], "cell": 5 * np.eye(3), "pbc": ALL} | change
     with pytest.raises(UserError, match=why):
         search(**given, cutoff=4.0)

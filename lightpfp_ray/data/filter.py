@@ -86,9 +86,9 @@ def distance_reason(min_distance: float, limits: Limits = NO_LIMITS) -> str | No
 def _geometry_reason(structure: Structure) -> str | None:
     if len(structure.numbers) == 0:
         return NO_ATOMS
-    if np.min(structure.numbers) < 1 or np.max(structure.numbers) > 118:
+    if structure.numbers.min() < 1 or structure.numbers.max() > 118:
         return UNKNOWN_ELEMENT
-    if not (np.isfinite(structure.positions).all() and np.isfinite(structure.cell).all()):
+    if not (_is_finite(structure.positions) and _is_finite(structure.cell)):
         return BAD_POSITION
     return cell_reason(structure.cell, structure.pbc, len(structure.numbers)) or (
         None if structure.pbc.all() else _extent_reason(structure)
@@ -143,15 +143,27 @@ def _label_reason(structure: Structure, max_energy: float, max_forces: float) ->
     labels = [x for x in (structure.energy, structure.forces, structure.stress) if x is not None]
     if not labels:
         return NO_LABEL
-    if not all(np.isfinite(label).all() for label in labels):
+    if not all(map(_is_finite, labels)):
         return BAD_LABEL
     if not 0 <= structure.weight < np.inf:
         return BAD_WEIGHT
     if structure.energy is not None and structure.energy / len(structure.numbers) > max_energy:
         return ENERGY
-    if structure.forces is not None and np.linalg.norm(structure.forces, axis=1).max() > max_forces:
+    if structure.forces is not None and _largest_norm_is_above(max_forces, structure.forces):
         return FORCE
     return None
+
+
+def _is_finite(values: np.ndarray | float) -> bool:
+    """All of them; most often said by the sum of squares, three times as fast."""
+    return math.isfinite(np.vdot(values, values)) or bool(np.isfinite(values).all())
+
+
+def _largest_norm_is_above(limit: float, vectors: np.ndarray) -> bool:
+    """Of vectors (N, 3); no square is above the sum of all."""
+    if np.vdot(vectors, vectors) <= limit * limit:
+        return False
+    return math.sqrt((vectors * vectors).sum(axis=1).max()) > limit
 
 
 def _limits_reason(structure: Structure, limits: Limits) -> str | None:

@@ -12,10 +12,10 @@ reads it; over a network file system too, once a machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,19 @@ OF_EDGES = {
 }
 """dtype and shape of a row."""
 
+COLUMNS = {
+    "numbers": "numbers",
+    "positions": "positions",
+    "forces": "forces",
+    "n_edges": "edges_of_atom",
+    "neighbors": "neighbor",
+    "shifts": "shift",
+}
+"""Array -> column of `schema.SCHEMA`; first_edge is a sum."""
+
+SIDE_BY_SIDE = (("shifts",), ("neighbors",), ("numbers", "positions", "forces", "n_edges"))
+"""Arrays that are written together; the first two are most of a set."""
+
 TABLE = "structures.arrow"
 KEPT = ["id", "source", "n_atoms", "cell", "energy", "stress", "weight", "group", "min_distance"]
 """Columns of `schema.SCHEMA` in the table; volume, has_forces, first_atom and n_edges are added."""
@@ -59,21 +72,41 @@ class Flat:
     elements: list[int]  # atomic numbers, ascending
 
 
-def write(folder: Path, tables: Iterable[pa.Table]) -> None:
-    """Write tables of `schema.SCHEMA` into a new folder, with one of them in memory at a time."""
+def write(folder: Path, tables: Callable[[], Iterable[pa.Table]]) -> None:
+    """Write tables of `schema.SCHEMA` into a new folder.
+
+    The tables are asked for several times, because threads write the files side by side; each has
+    one of them in memory at a time.
+    """
     folder.mkdir()
-    structures, elements = [], set()
+    with ThreadPoolExecutor() as threads:
+        written = [threads.submit(_write_arrays, folder, names, tables) for names in SIDE_BY_SIDE]
+        _write_rows(folder, tables)
+        for each in written:
+            each.result()
+
+
+def _write_arrays(
+    folder: Path, names: Sequence[str], tables: Callable[[], Iterable[pa.Table]]
+) -> None:
     with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(_ArrayFile(folder / f"{name}.npy", *row))
-            for name, row in (OF_ATOMS | OF_EDGES).items()
-        }
-        for table in chain([SCHEMA.empty_table()], tables):
-            structures.append(_structures_of(table, first_atom=files["numbers"].rows))
-            arrays = _arrays_of(table, first_edge=files["neighbors"].rows)
-            elements.update(np.unique(arrays["numbers"]).tolist())
-            for name, values in arrays.items():
-                files[name].append(values)
+        files = {name: stack.enter_context(_ArrayFile(folder, name)) for name in names}
+        for table in tables():
+            for name, file in files.items():
+                file.append(_array_of(name, table))
+
+
+def _write_rows(folder: Path, tables: Callable[[], Iterable[pa.Table]]) -> None:
+    """The rows of structures, and `first_edge`, which is a sum over all tables before."""
+    structures, elements, total = [_structures_of(SCHEMA.empty_table(), 0)], set(), 0
+    with _ArrayFile(folder, "first_edge") as first_edge:
+        for table in tables():
+            structures.append(_structures_of(table, first_edge.rows))
+            elements.update(np.unique(values_of(table["numbers"])).tolist())
+            n_edges = values_of(table["edges_of_atom"])
+            ends = total + np.cumsum(n_edges, dtype=np.int64)
+            first_edge.append(ends - n_edges)
+            total = int(ends[-1]) if len(ends) else total
     _write_table(folder / TABLE, structures, sorted(elements))
 
 
@@ -122,8 +155,9 @@ def _mismatch(structures: pa.Table, arrays: dict[str, np.ndarray]) -> str | None
 class _ArrayFile:
     """A .npy file that grows; its head has a fixed size and is written again at the end."""
 
-    def __init__(self, path: Path, dtype: str, trailing: tuple[int, ...]) -> None:
-        self.file, self.dtype, self.trailing, self.rows = path.open("wb"), dtype, trailing, 0
+    def __init__(self, folder: Path, name: str) -> None:
+        self.file, self.rows = (folder / f"{name}.npy").open("wb"), 0
+        self.dtype, self.trailing = (OF_ATOMS | OF_EDGES)[name]
         self._write_head()
 
     def append(self, values: np.ndarray) -> None:
@@ -158,20 +192,21 @@ def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
     return pa.table({name: kept[name] for name in KEPT} | added)
 
 
-def _arrays_of(table: pa.Table, first_edge: int) -> dict[str, np.ndarray]:
-    n_edges = values_of(table["edges_of_atom"])
+def _array_of(name: str, table: pa.Table) -> np.ndarray:
+    """The rows of an array that a table holds."""
+    if name == "forces":
+        return _forces_of(table)
+    return values_of(table[COLUMNS[name]]).reshape(-1, *(OF_ATOMS | OF_EDGES)[name][1])
+
+
+def _forces_of(table: pa.Table) -> np.ndarray:
     has_forces = np.repeat(values_of(table["forces"].is_valid()), values_of(table["n_atoms"]))
-    forces = np.full((len(n_edges), 3), np.nan)
-    forces[has_forces] = values_of(table["forces"]).reshape(-1, 3)
-    return {
-        "numbers": values_of(table["numbers"]),
-        "positions": values_of(table["positions"]).reshape(-1, 3),
-        "forces": forces,
-        "first_edge": first_edge + np.cumsum(n_edges, dtype=np.int64) - n_edges,
-        "n_edges": n_edges,
-        "neighbors": values_of(table["neighbor"]),
-        "shifts": values_of(table["shift"]).reshape(-1, 3),
-    }
+    forces = values_of(table["forces"]).reshape(-1, 3)
+    if len(forces) == len(has_forces):
+        return forces
+    found = np.full((len(has_forces), 3), np.nan)
+    found[has_forces] = forces
+    return found
 
 
 def values_of(column: pa.ChunkedArray) -> np.ndarray:

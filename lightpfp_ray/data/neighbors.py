@@ -11,12 +11,12 @@ atoms outside the cell.
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import UserError
+from .compiled import native
 from .filter import cell_reason
 
 SEARCH_MARGIN = 1e-9
@@ -50,10 +50,10 @@ def search(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray, cutoff: flo
     positions = np.ascontiguousarray(positions, np.float64)
     cell, pbc = np.ascontiguousarray(cell, np.float64), np.ascontiguousarray(pbc, bool)
     _refuse_impossible(positions, cell, pbc)
-    if compiled() is None:
+    if native() is None:
         return _search_with_vesin(positions, cell, pbc, cutoff)
     try:
-        return Edges(*compiled().search(positions, cell, pbc, cutoff))
+        return Edges(*native().search(positions, cell, pbc, cutoff))
     except OverflowError:
         raise UserError(TOO_FAR) from None
 
@@ -67,16 +67,6 @@ def edges(
     found = search(positions, cell, pbc, cutoff)
     center = np.repeat(np.arange(len(found.n_edges_A)), found.n_edges_A)
     return center, found.neighbor_E.astype(np.int64), found.shift_E3
-
-
-@cache
-def compiled() -> Any | None:
-    """The compiled module, or None where it was not built."""
-    try:
-        from . import _data
-    except ImportError:
-        return None
-    return _data
 
 
 def _refuse_impossible(positions: np.ndarray, cell: np.ndarray, pbc: np.ndarray) -> None:

@@ -11,6 +11,7 @@ import csv
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +31,10 @@ from .structure import Structure
 PARTS = "parts"
 """Folder of what the tasks wrote, in a cache that is being made."""
 
-PART_ATOMS = 20_000
-"""Atoms that a task keeps in memory before it writes them."""
+PART_ATOMS = 8_000
+"""Atoms that a task keeps in memory before it writes them: few, so that they stay near the
+processor, and the pages of freed ones are used again.
+"""
 
 Skipped = list[tuple[str, str]]
 """(source, reason)"""
@@ -77,7 +80,7 @@ def gather(folder: Path, files: list[Input], options: Options, skipped: Skipped)
     """
     lone = _nearest(folder, options.seed) if options.test_fraction else None
     for split in schema.SPLITS:
-        flat.write(folder / split, _tables(folder, split, lone))
+        flat.write(folder / split, partial(_tables, folder, split, lone))
     with (folder / SKIPPED).open("w", newline="") as file:
         csv.writer(file).writerows([("source", "reason"), *skipped])
     manifest = _manifest(folder, files, options, skipped, lone)

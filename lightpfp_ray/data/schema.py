@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,11 @@ _UNITS = {
     "energy": "eV",
     "forces": "eV/A",
     "stress": "eV/A^3, Voigt, positive under tension",
+}
+_DTYPES = {
+    pa.int16(): np.int16,
+    pa.int32(): np.int32,
+    pa.float64(): np.float64,
 }
 _VECTORS = pa.list_(pa.list_(pa.float64(), 3))
 
@@ -136,13 +142,13 @@ def _by_field(columns: dict) -> list:
 
 
 def _flat(parts: Sequence[np.ndarray | None], kind: pa.DataType) -> pa.Array:
-    dtype = kind.to_pandas_dtype()
-    return pa.array(
-        np.concatenate(
-            [np.zeros(0, dtype), *(np.ravel(p).astype(dtype) for p in parts if p is not None)]
-        ),
-        kind,
-    )
+    """All values of the parts, by a buffer: `pa.array` of numpy would import pandas."""
+    if pa.types.is_boolean(kind):
+        return pa.array([bool(value) for part in parts for value in part], kind)
+    dtype = _DTYPES[kind]
+    present = [np.ravel(part) for part in parts if part is not None]
+    values = np.concatenate([np.zeros(0, dtype), *present], dtype=dtype, casting="unsafe")
+    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)])
 
 
 def _fixed(parts: Sequence[np.ndarray], kind: pa.DataType, width: int) -> pa.Array:
@@ -156,6 +162,6 @@ def _ragged(
     width.
     """
     values = _flat(parts, kind) if width is None else _fixed(parts, kind, width)
-    ends = np.cumsum([0, *(0 if p is None else len(p) for p in parts)])
+    ends = list(accumulate((0 if p is None else len(p) for p in parts), initial=0))
     absent = pa.array([p is None for p in parts], pa.bool_())
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), values, mask=absent)

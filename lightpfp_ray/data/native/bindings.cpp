@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "search.hpp"
+#include "words.hpp"
 
 namespace lightpfp {
 namespace {
@@ -34,6 +35,18 @@ nb::tuple search(const In<double, nb::shape<-1, 3>>& positions,
                         array(std::move(found.shifts), {count, 3}), found.shortest);
 }
 
+nb::tuple distinct(const Words& words, size_t first, size_t step) {
+  auto [different, codes] = words.distinct(first, step);
+  const size_t count = codes.size();
+  nb::list found;
+  for (const std::string_view& word : different) found.append(nb::bytes(word.data(), word.size()));
+  return nb::make_tuple(found, array(std::move(codes), {count}));
+}
+
+nb::ndarray<nb::numpy, double> reals(const Words& words, size_t first, size_t step, size_t count) {
+  return array(words.reals(first, step, count), {words.size() / step, count});
+}
+
 }  // namespace
 }  // namespace lightpfp
 
@@ -41,4 +54,9 @@ NB_MODULE(_data, m) {
   using namespace nanobind::literals;
   m.doc() = "What is compiled of the way from files to a cache.";
   m.def("search", &lightpfp::search, "positions"_a, "cell"_a, "pbc"_a, "cutoff"_a);
+  nanobind::class_<lightpfp::Words>(m, "Words")
+      .def(nanobind::init<nanobind::bytes>(), "text"_a)
+      .def("__len__", &lightpfp::Words::size)
+      .def("distinct", &lightpfp::distinct, "first"_a, "step"_a)
+      .def("reals", &lightpfp::reals, "first"_a, "step"_a, "count"_a);
 }

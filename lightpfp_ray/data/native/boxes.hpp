@@ -42,7 +42,8 @@ class Boxes {
     }
   }
 
-  /// Numbers and squared distances of points near p, all nearer than `reach` among them; how many.
+  /// Numbers and squared distances of the points nearer to p than `reach`; how many. Both have room
+  /// for all points and one more.
   size_t near(const Vector& p, int32_t* numbers, double* squares) const {
     size_t count = 0;
     const int64_t x_last = index(0, p[0] + reach_), y_last = index(1, p[1] + reach_);
@@ -57,16 +58,17 @@ class Boxes {
         const auto last = size_t(begin_[size_t(column + index(2, p[2] + dz)) + 1]);
         for (size_t slot = first; slot < last; ++slot) {
           const double x = x_[slot] - p[0], y = y_[slot] - p[1], z = z_[slot] - p[2];
-          squares[count + slot - first] = x * x + y * y + z * z;
-          numbers[count + slot - first] = number_[slot];
+          const double square = x * x + y * y + z * z;
+          numbers[count] = number_[slot];
+          squares[count] = square;
+          count += square < reach_ * reach_;
         }
-        count += last - first;
       }
     return count;
   }
 
  private:
-  static constexpr double wide = 0.75, flat = 0.125;  // of the reach: along x and y, along z
+  static constexpr double wide = 1, flat = 0.125;  // of the reach: along x and y, along z
 
   /// Not many more boxes than points, however far those are spread.
   void divide(double most) {

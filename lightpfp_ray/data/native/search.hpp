@@ -39,7 +39,13 @@ class Search {
         lattice_(cell, pbc), wraps_(n_atoms), places_(n_atoms) {
     if (n_atoms == 0) return;
     wrap();
-    for (size_t j = 0; j < n_atoms; ++j) list_images(j);
+    for (size_t j = 0; j < n_atoms; ++j) {
+      list_images(j);
+      if (j == 0) {
+        images_.reserve(expected(images_.size()));
+        points_.reserve(expected(points_.size()));
+      }
+    }
     look_around();
   }
 
@@ -56,6 +62,9 @@ class Search {
   static std::overflow_error too_far() {
     return std::overflow_error("atoms lie more than 32767 cells apart");
   }
+
+  /// Of all atoms, where the first has so many: what is reserved, so that little is moved.
+  size_t expected(size_t of_first) const { return (of_first + of_first / 4 + 1) * places_.size(); }
 
   void wrap() {
     double largest = 0;
@@ -128,20 +137,18 @@ class Search {
 
   void look_around() {
     const Boxes boxes(points_, reach_);
-    std::vector<int32_t> near(points_.size());
-    std::vector<double> squares(points_.size());
+    std::vector<int32_t> near(points_.size() + 1);
+    std::vector<double> squares(points_.size() + 1);
     Marks marks(points_.size());
     for (size_t i = 0; i < places_.size(); ++i) {
-      const size_t count = boxes.near(places_[i], near.data(), squares.data());
-      size_t found = 0;
-      for (size_t n = 0; n < count; ++n) {
-        near[found] = near[n];
-        squares[found] = squares[n];
-        found += squares[n] < reach_ * reach_;
-      }
+      const size_t found = boxes.near(places_[i], near.data(), squares.data());
       for (size_t n = 0; n < found; ++n)
         if (is_edge(i, images_[size_t(near[n])], squares[n])) marks.set(size_t(near[n]));
       write(i, found, marks);
+      if (i == 0) {
+        neighbors.reserve(expected(neighbors.size()));
+        shifts.reserve(expected(shifts.size()));
+      }
     }
   }
 

@@ -21,6 +21,7 @@ from ase.data import atomic_numbers
 from ..keys import Keys, Refused, chosen, energy_of, group_of, numbers_of, stress_of, weight_of
 from ..structure import Structure
 from .text import Parts, in_blocks, limited, line_of, lines_of, opened
+from .words import words_of
 
 PATTERNS = ("*.extxyz", "*.xyz")
 
@@ -31,6 +32,12 @@ _ENTRY = re.compile(
           |\[((?:[^\[\]]|\[[^\[\]]*\])*)\]|(\S+))""",
     re.VERBOSE,
 )
+_SIMPLE = re.compile(r"""([^\s="'\[\\]+)=(?:"([^"\[\]\\]*)"|([^\s"'{\[\]\\]+))(?:\s+|$)""")
+_ALL_SIMPLE = re.compile(rf"\s*(?:{_SIMPLE.pattern})*")
+"""What most files hold, and is read several times as fast: bare keys, values in double quotes or
+without blanks.
+"""
+
 _TRUE = {"T": True, "TRUE": True, "1": True, "F": False, "FALSE": False, "0": False}
 _PLAIN = "species:S:1:pos:R:3"
 _SPECIES, _NUMBERS, _POSITIONS = {"species", "symbols"}, {"z", "numbers"}, {"pos", "positions"}
@@ -81,6 +88,12 @@ def _count(head: bytes) -> int:
 
 def entries_of(comment: str) -> dict[str, str]:
     """Key -> text of its value, for every key=value of a comment line."""
+    if _ALL_SIMPLE.fullmatch(comment):
+        return {key: quoted or bare for key, quoted, bare in _SIMPLE.findall(comment)}
+    return _entries_by_grammar(comment)
+
+
+def _entries_by_grammar(comment: str) -> dict[str, str]:
     found = {}
     for match in _ENTRY.finditer(comment):
         quoted, bare, *values = match.groups()
@@ -146,7 +159,7 @@ class _Table:
         if properties is None:
             lines = [b" ".join(line.split()[:4]) + b" " for line in lines]
         self.count = len(lines)
-        self.words = b"".join(lines).split()
+        self.words = words_of(b"".join(lines))
         if len(self.words) != self.width * self.count:
             raise Refused(
                 f"{len(self.words)} columns found in the lines of {self.count} atoms, "
@@ -156,10 +169,7 @@ class _Table:
 
     def floats(self, first: int, count: int) -> np.ndarray:
         """Columns as float64: (N, count)."""
-        found = np.empty((self.count, count))
-        for column in range(count):
-            found[:, column] = list(map(float, self.words[first + column :: self.width]))
-        return found
+        return self.words.reals(first, self.width, count)
 
     @property
     def positions(self) -> tuple[int, int]:
@@ -171,13 +181,13 @@ class _Table:
 
     def numbers(self) -> np.ndarray:
         """Atomic numbers (N,)."""
-        column = self._column(_NUMBERS)
-        if column is not None:
-            return np.array(list(map(int, self.words[column[1] :: self.width])), np.int64)
-        column = self._column(_SPECIES)
+        column, number = self._column(_NUMBERS), int
+        if column is None:
+            column, number = self._column(_SPECIES), _number
         if column is None:
             raise Refused("no species:S:1 found in Properties: correct the file")
-        return np.array(list(map(_number, self.words[column[1] :: self.width])), np.int64)
+        different, codes = self.words.distinct(column[1], self.width)
+        return np.array([number(word) for word in different], np.int64)[codes]
 
     def _column(self, names: set[str]) -> tuple[str, int, int] | None:
         return next((c for name, c in self.columns.items() if name.lower() in names), None)
