@@ -1,5 +1,7 @@
 """`lightpfp-ray convert`: nothing is lost, and nothing half-written is left."""
 
+from dataclasses import replace
+
 import pytest
 from ase.io import read as ase_read
 from click.testing import CliRunner
@@ -76,3 +78,11 @@ def test_a_writer_that_is_interrupted_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "cfg", "h5", "parquet"])
+def test_the_teacher_of_the_labels_is_kept(tmp_path, suffix):
+    structure = replace(structure_of(metals(1)[0]), teacher='A "net" 0.3 (net 1.2)')
+    with writing(tmp_path / f"a.{suffix}") as add:
+        add(structure)
+    assert [s.teacher for s in as_written(tmp_path / f"a.{suffix}")] == ['A "net" 0.3 (net 1.2)']

@@ -14,6 +14,7 @@ FORBIDDEN = {
     "training": {"data", "ase", "pyarrow", "ray", "mlflow"},
     "data": {"training", "cluster", "ray", "mlflow"},
     "doctor": {"cluster", "config", "ray", "mlflow"},
+    "teachers": {"training", "cluster", "config", "ray", "mlflow"},
     "config": {"mtp", "data", "training", "cluster", "torch", "ase", "pyarrow", "ray", "mlflow"},
 }
 

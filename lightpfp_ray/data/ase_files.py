@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from .keys import KNOWN_NAMES, Keys, Refused, chosen, energy_of, group_of, stress_of, weight_of
+from .keys import (
+    KNOWN_NAMES,
+    Keys,
+    Refused,
+    chosen,
+    energy_of,
+    group_of,
+    stress_of,
+    teacher_of,
+    weight_of,
+)
 from .readers.text import Parts, even_blocks
 from .structure import Structure
 
@@ -32,8 +42,8 @@ FORMATS = {
 
 def structure_of(atoms: Atoms, keys: Keys = KNOWN_NAMES) -> Structure:
     """Atoms with their labels: the energy, or else the free energy, in eV. Entries of `info` and
-    `arrays` count where the calculator has none of that name; `weight` and `config_type` are the
-    weight and the group.
+    `arrays` count where the calculator has none of that name; `weight`, `config_type` and
+    `teacher` are the weight, the group and the teacher.
     """
     results = getattr(atoms.calc, "results", None) or {}
     found = {k: v for k, v in {**atoms.info, **results}.items() if v is not None}
@@ -50,6 +60,7 @@ def structure_of(atoms: Atoms, keys: Keys = KNOWN_NAMES) -> Structure:
         stress=stress_of(found, cell, keys),
         weight=weight_of(found, keys),
         group=group_of(found, keys),
+        teacher=teacher_of(found),
     )
 
 

@@ -70,7 +70,7 @@ def skip_reason(
     it is kept.
     """
     return (
-        _geometry_reason(structure)
+        geometry_reason(structure)
         or _label_reason(structure, max_energy, max_forces)
         or _limits_reason(structure, limits)
     )
@@ -83,7 +83,8 @@ def distance_reason(min_distance: float, limits: Limits = NO_LIMITS) -> str | No
     return DISTANCE if min_distance < (limits.min_distance or 0.0) else None
 
 
-def _geometry_reason(structure: Structure) -> str | None:
+def geometry_reason(structure: Structure) -> str | None:
+    """Why nothing can be computed for these atoms in this cell; None: it can."""
     if len(structure.numbers) == 0:
         return NO_ATOMS
     if structure.numbers.min() < 1 or structure.numbers.max() > 118:

@@ -36,6 +36,9 @@ FALLBACKS = {"free_energy", "ref_free_energy", "dft_free_energy"}
 WEIGHTS, GROUPS = ("weight", "config_weight"), ("config_type", "group")
 """In order of preference; they change no label."""
 
+TEACHER = "teacher"
+"""Entry that names the potential that gave the labels."""
+
 
 class Refused(ValueError):
     """A structure that cannot be read as it stands: what was found, and what to do."""
@@ -150,6 +153,10 @@ def weight_of(found: Mapping[str, object], keys: Keys) -> float:
 def group_of(found: Mapping[str, object], keys: Keys) -> str:
     name = _preferred(found, keys.group, GROUPS)
     return "" if name is None else str(found[name])
+
+
+def teacher_of(found: Mapping[str, object]) -> str:
+    return str(found.get(TEACHER, ""))
 
 
 def _preferred(found: Mapping[str, object], named: str | None, known: tuple[str, ...]):

@@ -18,7 +18,7 @@ import pyarrow as pa
 from .neighbors import Edges
 from .structure import Structure
 
-VERSION = 2
+VERSION = 3
 """Raised when a row's columns or their meaning change; part of the key of the cache."""
 
 SPLITS = ("train", "test")
@@ -52,6 +52,7 @@ SCHEMA = pa.schema(
         pa.field("stress", pa.list_(pa.float64())),  # six, or null
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
+        pa.field("teacher", pa.string(), nullable=False),
         pa.field("edges_of_atom", pa.list_(pa.int32()), nullable=False),
         pa.field("neighbor", pa.list_(pa.int32()), nullable=False),
         pa.field("shift", pa.list_(pa.list_(pa.int16(), 3)), nullable=False),
@@ -65,7 +66,7 @@ SCHEMA = pa.schema(
 
 def content_hash(structure: Structure) -> str:
     """sha256 of what a structure says: atoms, cell, labels; not of where it was read, nor of its
-    weight and group, so that runs with other weights are tested on the same structures.
+    weight, group and teacher, so that runs with other weights are tested on the same structures.
 
     Little-endian float64 throughout, -0.0 counted as 0.0; an absent label differs from any value.
     """
@@ -106,6 +107,7 @@ def rows_of(
         "stress": _ragged([s.stress for s in structures], pa.float64()),
         "weight": [s.weight for s in structures],
         "group": [s.group for s in structures],
+        "teacher": [s.teacher for s in structures],
         "edges_of_atom": _ragged([e.n_edges_A for e in edges], pa.int32()),
         "neighbor": _ragged([e.neighbor_E for e in edges], pa.int32()),
         "shift": _ragged([e.shift_E3 for e in edges], pa.int16(), 3),
@@ -132,6 +134,7 @@ def structures_of(table: pa.Table) -> list[Structure]:
             source=row["source"],
             weight=row["weight"],
             group=row["group"],
+            teacher=row["teacher"],
         )
         for row in rows
     ]

@@ -21,3 +21,4 @@ class Structure:
     source: str = ""  # "file.extxyz#12"
     weight: float = 1.0  # in the loss
     group: str = ""  # errors are told by group
+    teacher: str = ""  # name and version of the potential that gave the labels, if one did

@@ -131,6 +131,8 @@ def extxyz_of(structure: Structure) -> str:
         entries.append(f'stress="{_joined(matrix_from_voigt(structure.stress))}"')
     if structure.group:
         entries.append(f"config_type={_quoted(structure.group)}")
+    if structure.teacher:
+        entries.append(f"teacher={_quoted(structure.teacher)}")
     if structure.weight != 1.0:
         entries.append(f"weight={float(structure.weight)!r}")
     entries.append(f'pbc="{_flags(structure.pbc)}"')
@@ -181,6 +183,8 @@ def cfg_of(structure: Structure, species: list[int]) -> str:
         lines.append(f" Feature   weight {float(structure.weight)!r}")
     if structure.group:
         lines.append(f" Feature   group {' '.join(structure.group.split())}")
+    if structure.teacher:
+        lines.append(f" Feature   teacher {' '.join(structure.teacher.split())}")
     return "\n".join([*lines, "END_CFG", "", ""])
 
 
@@ -211,6 +215,8 @@ def _add_group(file: h5py.File, structure: Structure) -> None:
         group.attrs["weight"] = float(structure.weight)
     if structure.group:
         group.attrs["group"] = structure.group
+    if structure.teacher:
+        group.attrs["teacher"] = structure.teacher
 
 
 def _rows(structures: list[Structure]) -> pa.Table:

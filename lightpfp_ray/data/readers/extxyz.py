@@ -18,7 +18,17 @@ from typing import BinaryIO
 import numpy as np
 from ase.data import atomic_numbers
 
-from ..keys import Keys, Refused, chosen, energy_of, group_of, numbers_of, stress_of, weight_of
+from ..keys import (
+    Keys,
+    Refused,
+    chosen,
+    energy_of,
+    group_of,
+    numbers_of,
+    stress_of,
+    teacher_of,
+    weight_of,
+)
 from ..structure import Structure
 from .text import Parts, in_blocks, limited, line_of, lines_of, opened
 from .words import words_of
@@ -123,6 +133,7 @@ def _structure(comment: str, lines: list[bytes], keys: Keys) -> Structure:
         stress=stress_of(entries, cell, keys),
         weight=weight_of(entries, keys),
         group=group_of(entries, keys),
+        teacher=teacher_of(entries),
     )
 
 

@@ -2,8 +2,8 @@
 
 Datasets `cell (3, 3)`, `numbers (N)`, `pbc (3)`, `positions (N, 3)`, and the labels
 `potential_energy ()` (total, eV), `forces (N, 3)`, `stress (6)` (Voigt, eV/A^3, positive under
-tension); a label may be absent. `weight` and `group` are attributes of the group, where they differ
-from 1 and "".
+tension); a label may be absent. `weight`, `group` and `teacher` are attributes of the group, where
+they differ from 1, "" and "".
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from ..keys import Keys, Refused, chosen
+from ..keys import Keys, Refused, chosen, teacher_of
 from ..structure import Structure
 from .text import MAX_ATOMS, Parts, even_blocks
 
@@ -58,6 +58,7 @@ def _structure(file: h5py.File, name: str, keys: Keys) -> Structure:
         stress=None if stress is None else _floats(group, stress, (6,)),
         weight=weight,
         group=str(group.attrs.get(keys.group or "group", "")),
+        teacher=teacher_of(group.attrs),
     )
 
 

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from ase.data import atomic_numbers
 
-from ..keys import Keys, Refused
+from ..keys import Keys, Refused, teacher_of
 from ..structure import Structure
 from .text import Parts, in_blocks, limited, line_of, lines_of, opened
 
@@ -162,6 +162,7 @@ def _assembled(
         stress=None if plus_stress is None else stress_of_plus_stress(plus_stress, cell),
         weight=float(features.get("weight", 1.0)),
         group=features.get("group", ""),
+        teacher=teacher_of(features),
     )
 
 

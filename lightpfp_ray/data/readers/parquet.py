@@ -27,7 +27,7 @@ LISTS = {
     "forces": np.float64,
     "stress": np.float64,
 }
-OPTIONAL = ("weight", "group")
+OPTIONAL = ("weight", "group", "teacher")
 """Columns that may be absent."""
 
 COLUMNS = (*LISTS, "energy", *OPTIONAL)
@@ -123,6 +123,7 @@ def _structure(lists: dict, column: dict[str, pa.Array], row: int) -> Structure:
         stress=stress,
         weight=column["weight"][row].as_py() if "weight" in column else 1.0,
         group=column["group"][row].as_py() if "group" in column else "",
+        teacher=column["teacher"][row].as_py() if "teacher" in column else "",
     )
 
 
