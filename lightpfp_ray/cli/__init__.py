@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "Errors of a potential on labelled structures.",
     "grade": "How far structures lie outside of the training set.",
     "track": "Bring MLflow up to date with a training's folder.",
+    "label": "Label structures with a universal potential or xTB.",
     "convert": "Structures from any format to another.",
     "doctor": "Find what is wrong with labelled structures.",
     "export": "Write a potential as a .mtp file of MLIP.",

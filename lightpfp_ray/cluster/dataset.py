@@ -12,7 +12,6 @@ import logging
 import pickle
 import shutil
 import uuid
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -101,12 +100,11 @@ def _prepared(folder: Path, files: list[Input], options: Options) -> Manifest:
 
 def _items(folder: Path, files: list[Input], options: Options) -> list[dict]:
     """One item a block of a file, with what a task needs."""
-    names = Counter(path.name for path in {file.path for file in files})
+    labels = read.labels_of(file.path for file in files)
     items = []
     for file in files:
-        label = file.path.name if names[file.path.name] == 1 else str(file.path)
         split = "test" if file.role == "test-data" else "train"
-        for block in read.blocks_of(file.path, label, keys=options.keys):
+        for block in read.blocks_of(file.path, labels[file.path], keys=options.keys):
             items.append(
                 {
                     "block": block,

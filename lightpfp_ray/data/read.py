@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import glob
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -161,6 +162,15 @@ def blocks_of(
     except Exception as error:
         raise _unreadable(path, error, getattr(error, "number", None)) from error
     return [Block(path, label, (start, count), first, keys) for start, count, first in found]
+
+
+def labels_of(paths: Iterable[Path]) -> dict[Path, str]:
+    """How files are called in `Structure.source`: by their names, or in full where two share
+    one.
+    """
+    paths = set(paths)
+    names = Counter(path.name for path in paths)
+    return {path: path.name if names[path.name] == 1 else str(path) for path in paths}
 
 
 def _explained(block: Block, structures: Iterator[Structure]) -> Iterator[Structure]:

@@ -119,6 +119,13 @@ def rows_of(
     )
 
 
+def rows_without_edges(structures: Sequence[Structure]) -> pa.Table:
+    """The same for structures whose edges nobody asked for."""
+    none = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int16), np.inf)
+    ids = [content_hash(structure) for structure in structures]
+    return rows_of(ids, structures, [none] * len(structures))
+
+
 def structures_of(table: pa.Table) -> list[Structure]:
     """The structures of a table of SCHEMA, without their edges."""
     rows = table.drop_columns(["edges_of_atom", "neighbor", "shift"]).to_pylist()

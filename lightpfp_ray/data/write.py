@@ -12,7 +12,7 @@ import gzip
 import lzma
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from ase.data import chemical_symbols
 
 from ..errors import UserError
 from ..units import matrix_from_voigt
-from .neighbors import Edges
 from .readers.mlip_cfg import DIGITS, STRESS_ORDER, exact_volume
 from .readers.parquet import COLUMNS
 from .readers.text import bare_name
-from .schema import SCHEMA, content_hash, rows_of
+from .schema import SCHEMA, rows_without_edges
 from .structure import Structure
 
 Add = Callable[[Structure], None]
@@ -39,12 +38,9 @@ ROW_GROUP = 500
 ATOM_DATA = "id type cartes_x cartes_y cartes_z"
 
 
-@contextmanager
-def writing(path: Path, species: Sequence[int] = ()) -> Iterator[Add]:
-    """A function that adds a structure to a new file, of the format of its name.
-
-    `species` are atomic numbers in the order in which a .cfg file shall number them; those that
-    are not named follow as they appear. Raises UserError for a name of no known format.
+def format_of(path: Path) -> Callable[[Path, list[int]], AbstractContextManager[Add]]:
+    """How a file of such a name is written. Raises UserError for a name of no known format, and
+    where its folder is not there.
     """
     kind = next(
         (open_ for suffix, open_ in _FORMATS.items() if bare_name(path).endswith(suffix)), None
@@ -56,6 +52,17 @@ def writing(path: Path, species: Sequence[int] = ()) -> Iterator[Add]:
         )
     if not path.parent.is_dir():
         raise UserError(f"{path.parent} is no folder: make it, or correct the path")
+    return kind
+
+
+@contextmanager
+def writing(path: Path, species: Sequence[int] = ()) -> Iterator[Add]:
+    """A function that adds a structure to a new file, of the format of its name.
+
+    `species` are atomic numbers in the order in which a .cfg file shall number them; those that
+    are not named follow as they appear. Raises UserError for a name of no known format.
+    """
+    kind = format_of(path)
     beside = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         with kind(beside, list(species)) as add:
@@ -94,12 +101,12 @@ def _parquet(path: Path, species: list[int]) -> Iterator[Add]:
         def add(structure: Structure) -> None:
             waiting.append(structure)
             if len(waiting) == ROW_GROUP:
-                file.write_table(_rows(waiting))
+                file.write_table(rows_without_edges(waiting).select(COLUMNS))
                 waiting.clear()
 
         yield add
         if waiting:
-            file.write_table(_rows(waiting))
+            file.write_table(rows_without_edges(waiting).select(COLUMNS))
 
 
 def _text(path: Path):
@@ -217,9 +224,3 @@ def _add_group(file: h5py.File, structure: Structure) -> None:
         group.attrs["group"] = structure.group
     if structure.teacher:
         group.attrs["teacher"] = structure.teacher
-
-
-def _rows(structures: list[Structure]) -> pa.Table:
-    none = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int16), np.inf)
-    ids = [content_hash(structure) for structure in structures]
-    return rows_of(ids, structures, [none] * len(structures)).select(COLUMNS)
