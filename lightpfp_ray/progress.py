@@ -11,17 +11,20 @@ from typing import Any
 import click
 
 from .evaluation import SCALES
-from .journal import Follower
+from .journal import Follower, lines_after
 
 INTERVAL_S = 2.0
 """A line at most this often, but always at the border of stages."""
 
 
 class Progress:
-    """A thread that prints the last epoch of a journal; use as a context."""
+    """A thread that prints the last epoch of a journal, and the lines of a file of notes; use as a
+    context.
+    """
 
-    def __init__(self, journal: Path, total_epochs: int) -> None:
+    def __init__(self, journal: Path, total_epochs: int, notes: Path) -> None:
         self.follower, self.total_epochs = Follower(journal), total_epochs
+        self.notes, self.noted = notes, 0  # bytes
         self.read = self.shown = 0  # records
         self.first: dict[str, Any] | None = None  # epoch that was seen
         self.stopped = threading.Event()
@@ -40,6 +43,7 @@ class Progress:
         stopped = False
         while not stopped:
             stopped = self.stopped.wait(INTERVAL_S)
+            self._print_notes()
             for record in _worth_a_line(self._new_records()):
                 self._print(record)
 
@@ -51,6 +55,12 @@ class Progress:
         new = records[max(0, self.shown - begin) :]
         self.shown = max(self.shown, self.read)
         return new
+
+    def _print_notes(self) -> None:
+        for line in lines_after(self.notes, self.noted):
+            self.noted += len(line)
+            click.echo(f"note: {line.decode().strip()}")
+        sys.stdout.flush()
 
     def _print(self, record: dict[str, Any]) -> None:
         if record["type"] == "calibration":

@@ -236,11 +236,13 @@ def own_version() -> str:
 
 
 def _fit(job: Job, asked: Resources, session: Session, output: OutputFolder, total: int) -> None:
-    from .cluster.trainer import fit
+    from .cluster.trainer import NOTES, fit
 
-    with Progress(output.journal, total):
-        fit(job, asked, session, output.path / ".ray")
-    shutil.rmtree(output.path / ".ray", ignore_errors=True)
+    scratch = output.path / ".ray"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a run that was cut off
+    with Progress(output.journal, total, scratch / NOTES):
+        fit(job, asked, session, scratch)
+    shutil.rmtree(scratch, ignore_errors=True)
 
 
 def facts_of(asked: Resources) -> dict[str, str]:

@@ -38,6 +38,9 @@ BESIDE_THE_PACKAGE = Path(__file__).parents[2]
 there, without its compiled engine, would take the place of the package that this process runs.
 """
 
+LOST = "A worker died or was killed while executing a task"
+"""How Ray begins to tell of a lost worker, for ten lines."""
+
 POLL_S = 2.0
 """Between two looks at a cluster that scales up."""
 
@@ -94,6 +97,8 @@ class Session:
         elif not self.borrowed:
             with chdir(BESIDE_THE_PACKAGE):
                 _join(self.address, quiet)
+        if not (self.verbose or self.borrowed):
+            _hide_losses()
         if threading.current_thread() is threading.main_thread():
             # the end that a job manager asks for is an interrupt; Ray would abort with a core
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -135,6 +140,23 @@ def _cluster_is_named() -> bool:
     from ray._common.utils import get_ray_address_file
 
     return bool(os.environ.get("RAY_ADDRESS")) or os.path.exists(get_ray_address_file(None))
+
+
+def _hide_losses() -> None:
+    """Leave out what Ray prints of a lost worker, even where no logs are asked for: the run itself
+    tells it in a line. Whatever else the nodes say is still printed.
+    """
+    from ray._private import worker
+
+    printed = worker.print_to_stdstream
+    if printed.__module__ == __name__:  # done before
+        return
+
+    def others(data: dict, *args, **options) -> None:
+        if not (data.get("pid") == "raylet" and all(LOST in line for line in data["lines"])):
+            printed(data, *args, **options)
+
+    worker.print_to_stdstream = others
 
 
 def _join(address: str, quiet: dict) -> None:

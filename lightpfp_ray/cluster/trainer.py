@@ -18,7 +18,7 @@ from typing import Any
 
 import ray.train
 import torch
-from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig, UserCallback
+from ray.train import FailureConfig, LoggingConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 from torch import Tensor
 
@@ -34,8 +34,12 @@ from ..training.context import Structures, WorkerContext
 from ..training.loop import Loop, Plan
 from ..training.start import new_model
 from .errors import unwrap
+from .losses import Losses
 from .session import Resources, Session
 from .storage import FULL_OR_FORBIDDEN, unwritable
+
+NOTES = "notes.txt"
+"""Lines for the driver, one for each loss."""
 
 RESTARTS = 10
 """How often a lost worker group is started again."""
@@ -82,33 +86,28 @@ class RayContext:
         return flat
 
 
-class StopOnUserError(UserCallback):
-    """A mistake of the user is not tried again."""
-
-    def after_exception(self, run_context, worker_exceptions) -> None:
-        for error in worker_exceptions.values():
-            if found := unwrap(error):
-                raise found
-
-
 def fit(job: Job, resources: Resources, session: Session, scratch: Path) -> None:
-    """Train on the Ray of a session. `scratch` is a folder for Ray's own records, removed.
+    """Train on the Ray of a session. `scratch` is a folder for Ray's own records, and for lines
+    about lost processes in its file NOTES.
 
     Lost workers are replaced by Ray Train's controller. Where the controller itself is lost, a new
     connection makes Ray end its workers, and a new controller goes on. Raises UserError for what
     the user can mend, with its one line.
     """
+    scratch.mkdir(parents=True, exist_ok=True)
+    losses = Losses(scratch / NOTES, job.plan.folder, job.plan.stages)
     for controllers_left in reversed(range(CONTROLLER_RESTARTS)):
         storage = scratch / uuid.uuid4().hex
         try:
             with _interrupts():
-                _trainer(job, resources, storage).fit()
+                _trainer(job, resources, storage, losses).fit()
             return
         except ray.train.TrainingFailedError as error:
             raise (unwrap(error) or UserError(_summary(error))) from None
         except ray.exceptions.RayActorError as error:
             if not controllers_left:
                 raise UserError(_summary(error)) from None
+            losses.tell("the controller of the workers was lost")
             session.renew()
         finally:
             shutil.rmtree(storage, ignore_errors=True)
@@ -129,7 +128,7 @@ def _interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def _trainer(job: Job, resources: Resources, storage: Path) -> TorchTrainer:
+def _trainer(job: Job, resources: Resources, storage: Path, losses: Losses) -> TorchTrainer:
     failures = FailureConfig(max_failures=RESTARTS, controller_failure_limit=CONTROLLER_RESTARTS)
     return TorchTrainer(
         _work,
@@ -146,7 +145,7 @@ def _trainer(job: Job, resources: Resources, storage: Path) -> TorchTrainer:
             name="train",
             storage_path=str(storage),
             failure_config=failures,
-            callbacks=[StopOnUserError()],
+            callbacks=[losses],
             logging_config=LoggingConfig("ERROR"),
         ),
     )

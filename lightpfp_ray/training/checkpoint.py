@@ -116,10 +116,16 @@ def newest(folder: Path) -> str | None:
     return max((path.name for path in folder.glob("*.pt")), default=None)
 
 
+def place_of(name: str) -> tuple[int, int, int]:
+    """Stages, epochs of the next stage and batches of its next epoch that a checkpoint covers."""
+    stage, epoch, batch = (int(part) for part in name.removesuffix(".pt").split("-"))
+    return stage, epoch, batch
+
+
 def newest_of_all(folder: Path, context: WorkerContext) -> Checkpoint | None:
     """The newest one that rank 0 sees, on every worker."""
     name = newest(folder) if context.rank == 0 else None
-    numbers = [1 + int(part) for part in name.removesuffix(".pt").split("-")] if name else [0] * 3
+    numbers = [1 + n for n in place_of(name)] if name else [0] * 3
     chosen = torch.tensor(numbers, dtype=torch.float64, device=context.device)
     stage, epoch, batch = (int(n) - 1 for n in context.sum_over_workers(chosen).tolist())
     if stage < 0:
