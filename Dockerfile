@@ -5,6 +5,9 @@
 #
 # PyTorch is the one for CPUs. For NVIDIA GPUs add --build-arg TORCH_INDEX=https://pypi.org/simple
 
+# Debian keeps but one version of a package, so that none is named:
+# hadolint global ignore=DL3008
+
 FROM python:3.11-slim AS wheel
 RUN apt-get update \
  && apt-get install -y --no-install-recommends g++ \
