@@ -32,7 +32,7 @@ def refuse_unshared(folder: Path) -> None:
     """Write in a folder on the driver and read it on every node, and the other way around.
 
     A folder that is not there yet stands for its nearest parent. Raises UserError for a folder that
-    cannot be written or that a node does not see.
+    cannot be written or that a node does not see, and for a node that does not answer.
     """
     existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
     try:
@@ -65,7 +65,10 @@ def _refuse_unshared_by(node: dict, probe: Path, folder: Path) -> None:
     try:
         found = ray.get(task.remote(str(probe), name), timeout=TIMEOUT_S)
     except ray.exceptions.RayError as error:
-        found = f"it did not answer ({type(error).__name__})"
+        raise UserError(
+            f"node {address} of the cluster did not answer within {TIMEOUT_S} s "
+            f"({type(error).__name__}): is it out of memory, or busy? Try again, or take it away"
+        ) from None
     if found == SEEN and not (probe / name).exists():
         found = "what it writes is not seen here"
     if found != SEEN:
