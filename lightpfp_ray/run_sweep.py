@@ -39,7 +39,7 @@ from .sweep.picture import pareto_plot
 from .sweep.table import Row, best, front, lines, row_of, saved, title
 
 if TYPE_CHECKING:
-    from .cluster.tune import Tell
+    from .cluster.trial import Tell
     from .config import ControlFile
     from .data.dataset import StructureSet
     from .data.manifest import Manifest
@@ -216,7 +216,8 @@ def _tags(sweep: Sweep, manifest: Manifest) -> dict[str, str]:
 
 
 def _search(outcome: Outcome, train, each: Resources, at_a_time: int) -> None:
-    from .cluster.tune import Study, search
+    from .cluster.trial import Study
+    from .cluster.tune import search
 
     sweep = outcome.sweep
     click.echo(
@@ -241,7 +242,7 @@ def train_trial(
     import torch
 
     from .cluster.trainer import train
-    from .cluster.tune import TellingJournal, fit_and_tell
+    from .cluster.trial import TellingJournal, fit_and_tell
     from .data.manifest import Manifest
     from .journal import Journal
     from .results import write_metrics

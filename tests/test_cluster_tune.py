@@ -8,8 +8,10 @@ from functools import partial
 
 import pytest
 
+from lightpfp_ray.cluster.choice import Grouped
 from lightpfp_ray.cluster.session import Resources, slots
-from lightpfp_ray.cluster.tune import OUT_OF_MEMORY, Grouped, Reports, Study, failure, search
+from lightpfp_ray.cluster.trial import OUT_OF_MEMORY, Reports, Study
+from lightpfp_ray.cluster.tune import failure, search
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.run_sweep import train_trial
 from lightpfp_ray.sweep import load_sweep
