@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from ase.formula import Formula
 
-from .evaluation import BLOCK, Pairs
+from .evaluation import BLOCK
 from .mtp.model import MTP
 from .training.loss import LABELS
 
 if TYPE_CHECKING:
     from .data.dataset import StructureSet
+
+Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Label -> (reference, prediction): eV/atom, eV/A, eV/A^3; flat."""
 
 
 @dataclass(frozen=True)

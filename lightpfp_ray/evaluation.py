@@ -1,4 +1,4 @@
-"""Errors of a potential over labelled structures, and the pairs of a parity plot."""
+"""Errors of a potential over labelled structures."""
 
 from __future__ import annotations
 
@@ -19,9 +19,6 @@ from .mtp.model import MTP
 from .training.context import Structures
 from .training.loss import LABELS, Labels, figures, sums
 
-Pairs = dict[str, tuple[np.ndarray, np.ndarray]]
-"""Label -> (reference, prediction): eV/atom, eV/A, eV/A^3; flat."""
-
 BLOCK = 32
 """Structures that are evaluated together."""
 
@@ -33,54 +30,29 @@ SCALES = {
 """What people read: factor from eV, eV/A, eV/A^3, and its unit."""
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """A potential against labels. Errors in eV/atom, eV/A, eV/A^3; None where there is no label."""
-
-    errors: dict[str, float | int | None]
-    pairs: Pairs
-
-
-def evaluate(model: MTP, batches: Iterable[Batch]) -> Evaluation:
-    """MAE and RMSE of energy per atom, force components and stress components."""
+def evaluate(model: MTP, batches: Iterable[Batch]) -> dict[str, float | int | None]:
+    """MAE and RMSE of energy per atom, force components and stress components in eV/atom, eV/A,
+    eV/A^3, None where there is no label; and the number of structures.
+    """
     total = torch.zeros(3, 4, dtype=torch.float64)
     count = dict.fromkeys(LABELS, 0)
-    columns: list[list[tuple[np.ndarray, np.ndarray]]] = [[], [], []]
     n_structures = 0
     for batch in batches:
-        prediction = model(batch)
-        total += sums(prediction, batch).detach()
+        total += sums(model(batch), batch).detach()
         n_structures += batch.n_structures
-        values = (
-            (batch.energy_S / batch.atoms_S, prediction.energy_S / batch.atoms_S),
-            (batch.forces_A3, prediction.forces_A3),
-            (batch.stress_S6, prediction.stress_S6),
-        )
-        for label, column, pair in zip(LABELS, columns, values, strict=True):
-            present = ~pair[0].isnan()
-            count[label] += int(present.sum())
-            column.append(tuple(t.detach()[present].double().numpy() for t in pair))
+        labels = (batch.energy_S, batch.forces_A3, batch.stress_S6)
+        for label, values in zip(LABELS, labels, strict=True):
+            count[label] += int((~values.isnan()).sum())
     found = figures(total, Labels(count, count), dict.fromkeys(LABELS, 0.0), "mse")
-    errors = {name: found[name] for name in _error_names()} | {"structures": n_structures}
-    return Evaluation(errors, {k: _joined(c) for k, c in zip(LABELS, columns, strict=True)})
+    return errors_of(found, n_structures)
 
 
 def errors_of(
     record: Mapping[str, float | None], n_structures: int
 ) -> dict[str, float | int | None]:
     """The same figures out of what the training loop found."""
-    return {name: record[name] for name in _error_names()} | {"structures": n_structures}
-
-
-def _error_names() -> list[str]:
-    return [f"{label}_{kind}" for label in LABELS for kind in ("mae", "rmse")]
-
-
-def _joined(pairs: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
-    if not pairs:
-        return np.zeros(0), np.zeros(0)
-    reference, prediction = zip(*pairs, strict=True)
-    return np.concatenate(reference), np.concatenate(prediction)
+    names = [f"{label}_{kind}" for label in LABELS for kind in ("mae", "rmse")]
+    return {name: record[name] for name in names} | {"structures": n_structures}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .evaluation import SCALES, Pairs
+from .comparison import Pairs
+from .evaluation import SCALES
 
 AXES = {"energy": (1.0, "eV/atom"), "forces": (1.0, "eV/A"), "stress": (1e3, "meV/A^3")}
 """Factor from eV/atom, eV/A, eV/A^3, and unit of the axes; errors have those of the table."""

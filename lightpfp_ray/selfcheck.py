@@ -74,7 +74,7 @@ def _of_errors(
     model: MTP, held_out: Structures, loop_errors: Mapping[str, float | None]
 ) -> dict[str, float]:
     """Differences of the root mean square errors, found again over all structures."""
-    errors = evaluate(model, Blocks(held_out)).errors
+    errors = evaluate(model, Blocks(held_out))
     return {
         label: abs(errors[f"{label}_rmse"] - loop_errors[f"{label}_rmse"])
         for label in ("energy", "forces")

@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from lightpfp_ray.evaluation import errors_of, evaluate
+from lightpfp_ray.evaluation import errors_of
 from lightpfp_ray.journal import Journal, records
 from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.plots import loss_plot, parity_plot
@@ -24,14 +24,24 @@ def finished_run(path):
     model = trained(output.checkpoints, structures, Journal(output.journal))
     Potential(model, {}).save(output.potential)
     written = records(output.journal)
-    parity_plot(
-        {s: evaluate(model, [v.batch(range(len(v)))]).pairs for s, v in structures.items()},
-        output.parity,
-    )
+    parity_plot({s: pairs_of(model, v) for s, v in structures.items()}, output.parity)
     loss_plot(written, output.losses)
     metrics = {split: errors_of(written[-1][split], len(structures[split])) for split in structures}
     output.metrics.write_text(json.dumps(metrics))
     return output
+
+
+def pairs_of(model, structures):
+    """Labels and predictions of a set."""
+    batch = structures.batch(range(len(structures)))
+    found = model(batch)
+    pairs = {
+        "energy": (batch.energy_S, found.energy_S),
+        "forces": (batch.forces_A3, found.forces_A3),
+        "stress": (batch.stress_S6, found.stress_S6),
+    }
+    present = {label: ~reference.isnan() for label, (reference, _) in pairs.items()}
+    return {k: tuple(t[present[k]].detach().numpy() for t in pair) for k, pair in pairs.items()}
 
 
 def copied(output, path):

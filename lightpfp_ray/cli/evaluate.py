@@ -34,5 +34,5 @@ def evaluate(
     from ..potential import load
 
     model = load(potential, numbers_of(species)).model
-    found = errors_of(model, batches_of_files(data, model, Keys.of(key))).errors
+    found = errors_of(model, batches_of_files(data, model, Keys.of(key)))
     click.echo(json.dumps(found, indent=2) if as_json else "\n".join(table({"structures": found})))
