@@ -70,6 +70,20 @@ class Recording:
     def save(self, output: OutputFolder) -> None:
         write_atomically(self.file(output), (json.dumps(asdict(self), indent=2) + "\n").encode())
 
+    def begun(self, output: OutputFolder) -> Recording:
+        """The same, written to a folder: as the run of an earlier start where there was one."""
+        earlier = self.load(output)
+        found = replace(self, token=earlier.token) if earlier else self
+        found.save(output)
+        return found
+
+
+def status_of(error: type[BaseException] | None) -> str:
+    """MLflow's word for a block that an exception of this class left, or none."""
+    if error is None:
+        return "FINISHED"
+    return "FAILED" if issubclass(error, Exception) else "KILLED"
+
 
 class Mirror:
     """A connection to the run. After any failure a new one is made: it asks MLflow anew what it

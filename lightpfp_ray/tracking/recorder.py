@@ -13,7 +13,7 @@ import click
 from ..errors import UserError
 from ..output import OutputFolder
 from . import store
-from .mirror import Mirror, Recording
+from .mirror import Mirror, Recording, status_of
 
 INTERVAL_S = 2.0
 LONGEST_WAIT_S = 60.0
@@ -38,10 +38,7 @@ class Recorder:
         self.thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> Recorder:
-        earlier = Recording.load(self.output)
-        if earlier:
-            self.recording = replace(self.recording, token=earlier.token)
-        self.recording.save(self.output)
+        self.recording = self.recording.begun(self.output)
         self.thread.start()
         return self
 
@@ -51,8 +48,7 @@ class Recorder:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        failed = "FAILED" if kind and issubclass(kind, Exception) else "KILLED"
-        self.status = failed if kind else "FINISHED"
+        self.status = status_of(kind)
         short_s = min(self.patience_s, SHORT_WAIT_S)
         self.deadline = time.monotonic() + (short_s if kind else self.patience_s)
         self.ended.set()

@@ -19,7 +19,7 @@ import click
 
 from ..output import OutputFolder
 from . import store
-from .mirror import TOKEN, Mirror, Recording
+from .mirror import TOKEN, Mirror, Recording, status_of
 from .potential import log_potential, register
 from .recorder import INTERVAL_S, LONGEST_WAIT_S, SHORT_WAIT_S
 
@@ -60,10 +60,7 @@ class SweepRecorder:
         self.statuses[folder] = status
 
     def __enter__(self) -> SweepRecorder:
-        earlier = Recording.load(self.folder)
-        if earlier:
-            self.recording = replace(self.recording, token=earlier.token)
-        self.recording.save(self.folder)
+        self.recording = self.recording.begun(self.folder)
         self.thread.start()
         return self
 
@@ -78,8 +75,8 @@ class SweepRecorder:
         self.ended_block.set()
         self.thread.join(max(0.0, self.deadline - time.monotonic()))
         if kind and self.client and not self.thread.is_alive() and not self.failure:
-            status = "FAILED" if issubclass(kind, Exception) else "KILLED"
-            self._quietly(lambda: self.client.set_terminated(self.recording.run_id, status))
+            ended = status_of(kind)
+            self._quietly(lambda: self.client.set_terminated(self.recording.run_id, ended))
 
     def _follow(self) -> None:
         wait_s, told = 0.0, False
