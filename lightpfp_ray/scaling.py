@@ -1,11 +1,12 @@
 """A model of the time of an epoch on any number of workers.
 
-    t(n) = sum over batches [ f + c E_max(n) x max(1, n / cores) + r(n) ]
+    t(n) = k e + sum over batches [ k f + k c E_max(n) + r(n) + (k - 1) w ],   k = max(1, n / cores)
     r(n) = latency ceil(log2 n) + 2 (n - 1) / n x 8 P / bandwidth
 
-f: what a step costs whatever its size; c: of an edge, on one worker; E_max: edges of the largest
-share of a batch; r: the all-reduce of P float64 numbers, by halving and doubling (Thakur et al.
-2005).
+e: what an epoch costs whatever its size; f: what a step does; c: of an edge, on one worker; E_max:
+edges of the largest share of a batch; r: the all-reduce of P float64 numbers, by halving and
+doubling (Thakur et al. 2005); k: how many workers share a processor; w: how long one of them then
+waits for it at each all-reduce.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Network:
 
     latency_s: float = 0.4e-3
     bytes_per_s: float = 1e9
+    turn_s: float = 0.0  # that a worker waits for a processor which it shares with one other
 
     def all_reduce_s(self, n_workers: int, n_parameters: int) -> float:
         if n_workers == 1:
@@ -39,6 +41,7 @@ class Costs:
 
     step_s: float
     edge_s: float
+    fixed_s: float = 0.0  # of an epoch
 
     @classmethod
     def fitted(cls, steps: Iterable[float], edges: Iterable[float], seconds: Iterable[float]):
@@ -53,7 +56,7 @@ class Costs:
 
     def epoch_s(self, n_steps: int, n_edges: float) -> float:
         """Of one worker."""
-        return n_steps * self.step_s + n_edges * self.edge_s
+        return self.fixed_s + n_steps * self.step_s + n_edges * self.edge_s
 
 
 def epoch_s(
@@ -69,8 +72,8 @@ def epoch_s(
     `cores`: how many processors the workers have together.
     """
     crowding = max(1.0, n_workers / cores)
-    step = costs.step_s * crowding + network.all_reduce_s(n_workers, n_parameters)
-    return n_steps * step + costs.edge_s * crowding * largest_shares
+    meeting = network.all_reduce_s(n_workers, n_parameters) + (crowding - 1) * network.turn_s
+    return crowding * costs.epoch_s(n_steps, largest_shares) + n_steps * meeting
 
 
 def largest_shares(batches: Iterable[np.ndarray], costs: np.ndarray, n_workers: int) -> float:
