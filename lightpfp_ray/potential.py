@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from ase.data import chemical_symbols
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -19,12 +20,16 @@ from .files import write_atomically
 from .grade import ACTIVE_SET, ActiveSet, load_active_set
 from .mlip_format import SUFFIXES, read_cutoff, read_mtp
 from .mtp.model import MTP
+from .zoo import models
 
 if TYPE_CHECKING:
     from .calculator import MTPCalculator
 
-HEAD = "potential.json"
-"""What a potential's folder is known by."""
+HEAD, WEIGHTS = "potential.json", "weights.safetensors"
+"""What a potential's folder holds; it is known by the first."""
+
+MOST_NAMED = 40
+"""Elements that are listed one by one."""
 
 FORMAT = 2
 """Version of the folder's layout; a reader refuses a later one."""
@@ -50,22 +55,26 @@ class Potential:
         """Write the files, the weights first; a reader never sees half of one."""
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ACTIVE_SET).unlink(missing_ok=True)
+        self.write(folder / HEAD, folder / WEIGHTS)
+        if self.active_set:
+            self.active_set.save(folder)
+
+    def write(self, file: Path, weights: Path) -> None:
+        """Head and weights, under these names."""
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        write_atomically(folder / "weights.safetensors", save(state))
+        write_atomically(weights, save(state))
         head = {
             "format": FORMAT,
             "units": {"length": "A", "energy": "eV"},
             "shape": self.model.shape(),
             "origin": self.origin,
         }
-        write_atomically(folder / HEAD, json.dumps(head, indent=1).encode())
-        if self.active_set:
-            self.active_set.save(folder)
+        write_atomically(file, json.dumps(head, indent=1).encode())
 
 
 def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
-    """A potential from its folder, from an output folder that holds one, or from a .mtp / .almtp
-    file.
+    """A potential from its folder, from an output folder that holds one, from a .mtp / .almtp file,
+    or the pretrained one of that name.
 
     `species`: atomic numbers in the file's order, for files that only number their species. Raises
     UserError.
@@ -73,17 +82,25 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     path = Path(path)
     if path.is_file() and path.suffix in SUFFIXES:
         return Potential(read_mtp(path, species), {"file": str(path)})
-    folder = folder_of(path)
-    head = _head(folder)
+    file, weights = files_of(path)
+    head = _head(file)
     try:
-        state = load_file(folder / "weights.safetensors")
+        state = load_file(weights)
         model = MTP.of_shape(head["shape"]).to(state["species_coeffs"].dtype)
         model.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{folder}: the weights do not fit potential.json: {str(error).splitlines()[0]}"
+            f"{file.parent}: the weights do not fit {file.name}: {str(error).splitlines()[0]}"
         ) from None
-    return Potential(model, head.get("origin", {}), load_active_set(folder, model))
+    return Potential(model, head.get("origin", {}), load_active_set(file.parent, model))
+
+
+def files_of(path: Path) -> tuple[Path, Path]:
+    """Head and weights: of the pretrained model of that name, or of a potential's folder."""
+    if str(path) in models.NAMES and not path.exists():
+        return models.files_of(str(path))
+    folder = folder_of(path)
+    return folder / HEAD, folder / WEIGHTS
 
 
 def folder_of(path: Path) -> Path:
@@ -91,13 +108,13 @@ def folder_of(path: Path) -> Path:
     return path / "potential" if (path / "potential" / HEAD).exists() else path
 
 
-def _head(folder: Path) -> dict[str, Any]:
-    file = folder / HEAD
+def _head(file: Path) -> dict[str, Any]:
     try:
         head = json.loads(file.read_text())
     except FileNotFoundError:
         raise UserError(
-            f"{folder}: no potential here: expected a folder with potential.json, or a .mtp file"
+            f"{file.parent}: no potential here: expected a folder with {HEAD}, a .mtp file, or the "
+            f"name of a pretrained model, as {models.NAMES[1]}"
         ) from None
     except (OSError, ValueError) as error:
         raise UserError(f"{file}: cannot be read: {error}") from None
@@ -114,7 +131,7 @@ def cutoff_of(path: str | Path) -> float:
     path = Path(path)
     if path.is_file() and path.suffix in SUFFIXES:
         return read_cutoff(path)
-    return float(_head(folder_of(path))["shape"]["radial"]["cutoff"])
+    return float(_head(files_of(path)[0])["shape"]["radial"]["cutoff"])
 
 
 def load_for(path: str | Path, species: Sequence[int]) -> MTP:
@@ -140,8 +157,8 @@ def restricted(model: MTP, species: Sequence[int]) -> MTP:
     missing = sorted(set(species) - set(model.species))
     if missing:
         raise UserError(
-            f"the potential has no parameters for atomic numbers {missing}; it knows "
-            f"{list(model.species)}"
+            f"the potential was not trained for {symbols_of(missing)}, it knows "
+            f"{symbols_of(model.species)}: leave these structures out, or start from another"
         )
     shape = {**model.shape(), "species": list(species)}
     rows = torch.tensor([model.species.index(z) for z in species])
@@ -151,3 +168,12 @@ def restricted(model: MTP, species: Sequence[int]) -> MTP:
     smaller = MTP.of_shape(shape).to(model.dtype)
     smaller.load_state_dict(state)
     return smaller
+
+
+def symbols_of(numbers: Sequence[int]) -> str:
+    """Elements in words; of many those that are not among them."""
+    if len(numbers) <= MOST_NAMED:
+        return " ".join(chemical_symbols[z] for z in numbers)
+    last = max(numbers)
+    lacking = " ".join(chemical_symbols[z] for z in range(1, last) if z not in numbers)
+    return f"H to {chemical_symbols[last]}" + (f" without {lacking}" if lacking else "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ase.data import chemical_symbols
@@ -11,6 +12,7 @@ from .data.dataset import StructureSet
 from .data.filter import BAD_LABEL, BAD_POSITION, BAD_WEIGHT, UNKNOWN_ELEMENT
 from .data.schema import LABELS, SPLITS
 from .errors import UserError
+from .zoo import models
 
 if TYPE_CHECKING:
     from .config import ControlFile, Stage
@@ -21,11 +23,14 @@ BAD = (BAD_LABEL, BAD_WEIGHT, BAD_POSITION, UNKNOWN_ELEMENT)
 
 
 def refuse_zoo(control: ControlFile) -> None:
-    """Raise UserError for a pretrained model, none of which has weights here."""
-    if control.pretrained:
+    """Raise UserError for a pretrained model that is not here."""
+    name = "" if control.common_config.reload_model else control.pretrained
+    if name in models.NAMES:
+        models.files_of(name)
+    elif name and not Path(name).exists():
         raise UserError(
-            f"the weights of {control.pretrained} are not part of this version: set "
-            'mtp_config.pretrained_model to "" to train from scratch'
+            f"mtp_config.pretrained_model: found {name}, which is not there: expected a "
+            "potential's folder, a .mtp file or the name of a pretrained model: correct it"
         )
 
 

@@ -29,6 +29,7 @@ from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
 from .progress import Progress
 from .results import references_of, write_results
+from .zoo import models
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -139,14 +140,26 @@ def _structures(
 
 
 def start_of(control: ControlFile, request: Request, output: OutputFolder) -> Path | None:
-    """The folder of the potential that reload_model names."""
-    reference = control.common_config.reload_model
+    """The folder of the potential that reload_model or else pretrained_model names."""
+    reference = control.starts_at
     if not reference:
         return None
     click.echo(f"note: cutoff, basis and readout are those of {reference}, not of mtp_config")
+    if reference in models.NAMES:
+        return _unpacked(reference, cache_of(request, output) / "zoo")
     if Path(reference).exists():
         return Path(reference).resolve()
     return tracking.fetch_potential(reference, uri_of(request, output), cache_of(request, output))
+
+
+def _unpacked(name: str, folder: Path) -> Path:
+    """A pretrained model as a folder that each node sees."""
+    from .potential import HEAD, load
+
+    copy = folder / f"{name}-{models.version_of(name)}"
+    if not (copy / HEAD).exists():
+        load(name).save(copy)
+    return copy.resolve()
 
 
 def cache_of(request: Request, output: OutputFolder) -> Path:
@@ -199,7 +212,7 @@ def job_of(
     mtp, ours = control.mtp_config, control.lightpfp_ray
     shortest = train.min_distance or mtp.rc / 2
     options = Options(**{f.name: getattr(ours, f.name) for f in fields(Options)})
-    refuse_contradiction(options, control.stages, mtp.nn_dim_list)
+    refuse_contradiction(options, control.stages, () if start else mtp.nn_dim_list)
     return Job(
         plan=Plan(
             stages=control.stages,

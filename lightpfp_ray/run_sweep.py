@@ -178,8 +178,8 @@ def _room(sweep: Sweep, request: Request, local: bool) -> tuple[Resources, int]:
 
 
 def _starts(sweep: Sweep, request: Request, output: OutputFolder) -> dict[str, Path]:
-    """The potentials that trials start from, by what reload_model says."""
-    controls = {control.common_config.reload_model: control for control in sweep.samples}
+    """The potentials that trials start from, by what the control files say."""
+    controls = {control.starts_at: control for control in sweep.samples}
     found = {name: start_of(control, request, output) for name, control in controls.items()}
     return {name: path for name, path in found.items() if path}
 
@@ -188,7 +188,7 @@ def cutoff(control: ControlFile, starts: Mapping[str, Path]) -> float:
     """Of the potential that a trial starts from, or else of its control file."""
     from .potential import cutoff_of
 
-    start = starts.get(control.common_config.reload_model)
+    start = starts.get(control.starts_at)
     return cutoff_of(start) if start else control.mtp_config.rc
 
 
@@ -251,7 +251,7 @@ def train_trial(
     output, control = folder.output, trial.control
     manifest = Manifest.load(cache)
     sets = opened_sets(manifest)
-    start = starts.get(control.common_config.reload_model)
+    start = starts.get(control.starts_at)
     job = job_of(control, manifest, sets["train"], output, start)
     folder.begin(trial, manifest.as_dict())
     if each.workers > 1 or each.device == "cuda":

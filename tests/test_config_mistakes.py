@@ -94,6 +94,7 @@ def test_all_mistakes_are_listed_at_once_each_with_its_line():
         ("common_config", "reload_model", 7, "found 7, expected a string or null"),
         ("mtp_config", "model_version", "v2.0", 'expected "v1.0": did you mean "v1.0"?'),
         ("mtp_config", "pretrained_model", "organic", 'did you mean "ORGANIC"?'),
+        ("mtp_config", "pretrained_model", 7, '"ORGANIC_SMALL_NN" or a path or null: '),
         ("mtp_config", "rc", 0, "expected a finite number above 0"),
         ("mtp_config", "rc", 10**400, "expected a finite number above 0"),
         ("mtp_config", "n_q", 0, "expected a whole number of at least 1"),

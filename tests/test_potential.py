@@ -29,7 +29,7 @@ def test_a_potential_of_fewer_species_says_the_same_of_them():
 
 
 def test_a_species_that_the_potential_lacks_is_named():
-    with pytest.raises(UserError, match=r"\[26\]"):
+    with pytest.raises(UserError, match="not trained for Fe, it knows"):
         restricted(potential(), [13, 26])
 
 

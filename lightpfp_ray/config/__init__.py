@@ -47,6 +47,11 @@ class ControlFile(BaseModel):
         return self.mtp_config.pretrained_model
 
     @property
+    def starts_at(self) -> str:
+        """The potential that the parameters start from; "": none, they are random."""
+        return self.common_config.reload_model or self.pretrained
+
+    @property
     def stages(self) -> tuple[Stage, ...]:
         """The stages in order, calibration last."""
         common, multi = self.common_config, self.multistage_config

@@ -24,6 +24,7 @@ KINDS = {
     "number": "a finite number",
     "boolean": "true or false",
     "string": "a string",
+    "path": "a path",
     "null": "null",
     "object": "a section { ... }",
 }
@@ -70,7 +71,8 @@ def expected(schema: Schema) -> str:
         start = "a list of one or more, each" if schema.get("minItems") else "a list, each"
         return f"{start} {expected(schema['items'])}"
     limits = [words.format(f"{schema[key]:g}") for key, words in LIMITS.items() if key in schema]
-    return " ".join([KINDS[schema.get("type", "object")], " and ".join(limits)]).strip()
+    kind = KINDS[schema.get("format") or schema.get("type", "object")]
+    return " ".join([kind, " and ".join(limits)]).strip()
 
 
 def _unknown_key(keys: Keys, schema: Schema) -> str:

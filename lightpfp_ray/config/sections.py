@@ -6,6 +6,7 @@ A new option is one line here: the check, the JSON Schema and the resolved file 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -17,6 +18,7 @@ from pydantic import (
     Field,
     ModelWrapValidatorHandler,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -38,7 +40,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_whole)]
 
 Loss = Literal["mse", "l1"]
-Pretrained = Literal[
+PRETRAINED = (
     "",
     "ALL_ELEMENTS_SMALL_5",
     "ALL_ELEMENTS_SMALL_6",
@@ -49,6 +51,31 @@ Pretrained = Literal[
     "ALL_ELEMENTS_SMALL_NN_6",
     "ORGANIC",
     "ORGANIC_SMALL_NN",
+)
+
+
+def _named_or_path(value: Any) -> Any:
+    """A name of the zoo, or what can be a path: it has a slash or a point."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and (value in PRETRAINED or re.search(PATH, value)):
+        return value
+    raise ValueError("no such name")
+
+
+PATH = r"[/.\\]"
+Pretrained = Annotated[
+    str,
+    BeforeValidator(_named_or_path),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(PRETRAINED), "type": "string"},
+                {"type": "string", "format": "path", "pattern": PATH},
+                {"type": "null"},
+            ]
+        }
+    ),
 ]
 
 DECIDES = "decides_the_result"
@@ -154,12 +181,11 @@ class MtpConfig(Section):
     """
 
     model_version: Literal["v1.0"] = option("v1.0", "Version of the potential's form.")
-    pretrained_model: Annotated[Pretrained | None, AfterValidator(lambda name: name or "")] = (
-        option(
-            "",
-            "Potential from which the coefficients of the species at hand are taken; every other "
-            'option of this section but model_version is then ignored. "" or null: none.',
-        )
+    pretrained_model: Pretrained = option(
+        "",
+        "Potential from which the coefficients of the species at hand are taken, by name, or by "
+        "the path of its folder or .mtp file; every other option of this section but "
+        'model_version is then ignored. "" or null: none.',
     )
     rc: Positive = option(6.0, "Cutoff: the largest distance of neighbors.", "A")
     levmax: AtLeast1 = option(

@@ -90,18 +90,22 @@ def _cells(found: Errors) -> Iterator[float | None]:
 
 def _asked(control: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> str:
     head = ["stage", "epochs", "learning rate", *(f"{k} coefficient" for k in SCALES), "loss"]
-    mtp = control["mtp_config"]
-    chosen = ("rc", "levmax", "n_q", "moment_init_cost", "moment_mu_cost", "moment_nu_cost")
-    size = ", ".join(f"{key} {mtp[key]}" for key in chosen)
-    widths = mtp["nn_dim_list"]
-    readout = f"neural readout {widths}" if widths else "linear readout"
-    start = control["common_config"]["reload_model"]
-    potential = f"that of {start}, trained further" if start else f"{size}, {readout}"
+    start = control["common_config"]["reload_model"] or control["mtp_config"].get(
+        "pretrained_model"
+    )
+    potential = f"that of {start}, trained further" if start else _size(control["mtp_config"])
     return (
         table(head, _stages(control["multistage_config"], journal))
         + paragraph(f"Potential: {potential}.")
         + folded("the whole control file, resolved", json.dumps(control, indent=2))
     )
+
+
+def _size(mtp: Mapping[str, Any]) -> str:
+    chosen = ("rc", "levmax", "n_q", "moment_init_cost", "moment_mu_cost", "moment_nu_cost")
+    size = ", ".join(f"{key} {mtp[key]}" for key in chosen)
+    widths = mtp["nn_dim_list"]
+    return f"{size}, " + (f"neural readout {widths}" if widths else "linear readout")
 
 
 def _stages(config: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> Iterator[list]:
