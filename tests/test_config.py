@@ -94,6 +94,7 @@ def test_defaults_are_those_of_lightpfp_and_documented_choices():
             "checkpoint_interval_s": 30.0,
             "optimizer": "adam",
             "starts": 8,
+            "share_pairs": False,
             "whitening": True,
             "least_squares_start": True,
             "least_squares_stages": True,

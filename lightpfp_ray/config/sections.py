@@ -326,6 +326,11 @@ class OwnConfig(Section):
         "Random radial functions that are tried by a short varpro on 32 structures; the best is "
         "where stage 1 begins.",
     )
+    share_pairs: bool = option(
+        False,
+        "The radial functions of a pair of species share a part of each of the two, so that rare "
+        "pairs learn from the others; for many species, and adam. Starts are not searched for.",
+    )
     whitening: bool = option(
         True, "Optimize in coordinates in which the loss of a stage is round, not the coefficients."
     )

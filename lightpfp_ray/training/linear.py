@@ -86,16 +86,18 @@ def refit(
     power: str,
     seed: int,
     context: WorkerContext,
+    ridge: float = 0.0,
 ) -> None:
     """Give a potential the xi and E0 of least squares, where they lower the loss of a sample.
 
-    Of a network the linear path is solved for as if the rest were zero.
+    `ridge` holds them to what they are, by this times the diagonal of the normal matrix. Of a
+    network the linear path is solved for as if the rest were zero.
     """
     sample = train.sample(seed)
     found = equations(model, train, coefficients, sample, context)
     before_P = linear_part(model)
     loss_before = loss_of(model, train, coefficients, power, sample, context)
-    set_linear_part(model, solution(found, before_P, RIDGES[model.dtype]))
+    set_linear_part(model, solution(found, before_P, max(ridge, RIDGES[model.dtype])))
     if not loss_of(model, train, coefficients, power, sample, context) <= loss_before:
         set_linear_part(model, before_P)
 

@@ -24,9 +24,11 @@ from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
 from .context import Structures, WorkerContext
 from .coordinates import Coordinates, Maps
+from .finetune import held_out_ridge
 from .linear import refit, solve_reference_energies
 from .loss import LABELS, figures, sums
 from .options import Options, refuse_contradiction
+from .pairs import SharedPairs, keep_shared
 from .record import Journal, Record
 from .schedule import rate_factor
 from .search import search
@@ -83,6 +85,7 @@ class Loop:
         self.train = WeightedSet.of(sets["train"], weights)
         self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()
+        self.tunes = bool(model.readout.moment_coeffs.any())  # begins at a potential
         self.walk: AdamWalk | VariableProjection | None = None
         self.kept: dict[str, dict] = {}  # states of the walk to go back to
         self.saved_at = time.monotonic()
@@ -113,8 +116,10 @@ class Loop:
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """The linear part of least squares, and coordinates to walk in."""
-        options, fresh = self.plan.options, not bool(self.model.readout.moment_coeffs.any())
-        if fresh and options.starts > 1:
+        options, fresh = self.plan.options, self.progress.stage == 0 and not self.tunes
+        if fresh and options.share_pairs:
+            keep_shared(self.model)
+        elif fresh and options.starts > 1:
             losses = search(
                 self.model, self.train, coefficients, options.starts, self.plan.seed, self.context
             )
@@ -123,7 +128,7 @@ class Loop:
         maps = Maps.identity(self.model)
         if options.whitening:
             maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
-        coordinates = Coordinates(self.model, maps)
+        coordinates = (SharedPairs if options.share_pairs else Coordinates)(self.model, maps)
         self.walk = WALKS[options.optimizer](self.model, coordinates)
         if isinstance(self.walk, AdamWalk):
             self.walk.decay(options.weight_decay)
@@ -138,9 +143,11 @@ class Loop:
         if first and undetermined:
             self._write("note", text=UNDETERMINED)
         wanted = options.least_squares_start if first else options.least_squares_stages
-        if wanted and (first or not self.model.widths):
-            goal = (coefficients, stage.loss)
-            refit(self.model, self.train, *goal, self.plan.seed, self.context)
+        if not wanted or (self.model.widths and (self.tunes or not first)):
+            return
+        place = (self.plan.seed, self.context)
+        ridge = held_out_ridge(self.model, self.train, coefficients, *place) if self.tunes else 0.0
+        refit(self.model, self.train, coefficients, stage.loss, *place, ridge)
 
     def _epoch(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         began = time.monotonic()

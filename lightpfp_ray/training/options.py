@@ -18,6 +18,7 @@ class Options:
 
     optimizer: str = "adam"
     starts: int = 8
+    share_pairs: bool = False
     whitening: bool = True
     least_squares_start: bool = True
     least_squares_stages: bool = True
@@ -34,6 +35,11 @@ def refuse_contradiction(options: Options, stages: Sequence[Stage], widths: Sequ
         raise UserError(
             f'lightpfp_ray.optimizer is "varpro" and mtp_config.nn_dim_list {list(widths)}: varpro '
             'is for a linear readout: set nn_dim_list to [], or optimizer to "adam"'
+        )
+    if options.share_pairs:
+        raise UserError(
+            'lightpfp_ray.optimizer is "varpro" and share_pairs is true: varpro moves every '
+            'pair by itself: set share_pairs to false, or optimizer to "adam"'
         )
     wrong = [stage.name for stage in stages if stage.loss != "mse"]
     if wrong:

@@ -16,6 +16,7 @@ from .batches import Share
 from .context import WorkerContext
 from .coordinates import Coordinates
 from .loss import Labels, sums, weighted
+from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
@@ -98,7 +99,8 @@ class AdamWalk:
     @classmethod
     def of_state(cls, model: MTP, state: dict) -> AdamWalk:
         """The walk that a `state_dict()` was taken of; the model goes where it stood."""
-        found = cls(model, Coordinates.of_state(model, state["coordinates"]))
+        kind = SharedPairs if CENTER in state["coordinates"]["walkers"] else Coordinates
+        found = cls(model, kind.of_state(model, state["coordinates"]))
         found.adam.load_state_dict(state["adam"])
         found.coordinates.apply(model)
         return found

@@ -1,0 +1,170 @@
+"""A training that begins at a potential keeps what the structures do not ask it to change; pairs
+of species can share a part of their radial functions.
+"""
+
+import pytest
+import torch
+
+from lightpfp_ray.errors import UserError
+from lightpfp_ray.training.batches import WeightedSet
+from lightpfp_ray.training.context import LocalContext
+from lightpfp_ray.training.coordinates import Coordinates, Maps
+from lightpfp_ray.training.finetune import held_out_ridge
+from lightpfp_ray.training.linear import equations, linear_part, refit, set_linear_part
+from lightpfp_ray.training.loop import Loop
+from lightpfp_ray.training.options import Options, refuse_contradiction
+from lightpfp_ray.training.pairs import CENTER, SharedPairs, keep_shared, parts_of
+from lightpfp_ray.training.update import AdamWalk
+
+from .training_samples import (
+    STAGES,
+    InMemory,
+    ListJournal,
+    Stage,
+    model_of,
+    parameters,
+    plan,
+    sets,
+    trained,
+)
+
+CONTEXT = LocalContext()
+GOAL = {"energy": 1.0, "forces": 1.0, "stress": 1.0}
+
+
+@pytest.fixture(scope="module")
+def potential(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("run"), sets(24))
+
+
+def copy_of(model):
+    other = type(model).of_shape(model.shape())
+    other.load_state_dict(model.state_dict())
+    return other
+
+
+def tuned(folder, start, structures, **changes):
+    journal = ListJournal()
+    loop = Loop(plan(folder, **changes), copy_of(start), structures, CONTEXT, journal)
+    return loop.run(), journal.records
+
+
+def test_a_start_is_not_searched_for(tmp_path, potential):
+    _, records = tuned(tmp_path, potential, sets(12))
+    assert not [r for r in records if r["type"] == "search"]
+
+
+def test_reference_energies_are_solved_anew_for_the_data(tmp_path, potential):
+    """Another zero of energy for each element changes E0, and nothing else."""
+    shift = {13: 5.0, 28: -3.0, 29: 11.0}
+    there = sets(24)
+    here = {
+        split: InMemory([shifted(s, shift) for s in found.structures])
+        for split, found in there.items()
+    }
+    still = (Stage("stage_1", 1, 1e-12, 1.0, 1.0, 1.0),)
+    options = {"stages": still, "least_squares_start": False, "least_squares_stages": False}
+    a, _ = tuned(tmp_path / "a", potential, there, **options)
+    b, _ = tuned(tmp_path / "b", potential, here, **options)
+    moved = (b.species_coeffs - a.species_coeffs).detach()
+    torch.testing.assert_close(moved, torch.tensor([5.0, -3.0, 11.0]).double())
+    torch.testing.assert_close(a.radial_coeffs, b.radial_coeffs)
+
+
+def shifted(structure, shift):
+    from dataclasses import replace
+
+    if structure.energy is None:
+        return structure
+    energy = structure.energy + sum(shift.get(z, 0.0) for z in structure.numbers.tolist())
+    return replace(structure, energy=energy)
+
+
+def test_the_ridge_is_large_where_the_potential_fits_and_small_where_it_does_not(potential):
+    """Labels that the potential made itself ask for no change, however they are disturbed; those of
+    another one do.
+    """
+    train = WeightedSet.of(sets(24)["train"], {})
+    model = copy_of(potential)
+    refit(model, train, GOAL, "mse", 0, CONTEXT)
+    best = held_out_ridge(model, train, GOAL, 0, CONTEXT)
+    x_P = linear_part(model)
+    x_P[: len(model.basis.scalars)] *= 0.5
+    set_linear_part(model, x_P)
+    assert held_out_ridge(model, train, GOAL, 0, CONTEXT) < best
+
+
+def test_a_ridge_holds_the_linear_part_to_what_it_was(potential):
+    train, model = WeightedSet.of(sets(24)["train"], {}), copy_of(potential)
+    before = linear_part(model)
+    moved = []
+    for ridge in (0.0, 1.0, 1e6):
+        set_linear_part(model, before)
+        refit(model, train, GOAL, "mse", 0, CONTEXT, ridge)
+        moved.append(float((linear_part(model) - before).norm()))
+    assert moved[0] > moved[1] > moved[2]
+    assert moved[2] < 1e-4 * moved[0]
+
+
+def test_fine_tuning_lowers_the_loss_that_it_began_with(tmp_path, potential):
+    model, _ = tuned(tmp_path, potential, sets(12), stages=STAGES[:1])
+    train = WeightedSet.of(sets(12)["train"], {})
+    losses = []
+    for each in (potential, model):
+        found = equations(
+            each, train, {"energy": 1e-5, "forces": 10.0, "stress": 1e-5}, train.everything, CONTEXT
+        )
+        x = linear_part(each)
+        losses.append(float(x @ found.matrix_PP @ x - 2 * found.right_P @ x + found.square))
+    assert losses[1] < losses[0]
+    assert not torch.equal(parameters(model), parameters(potential))
+
+
+def test_parts_of_pairs_add_up_and_leave_no_mean():
+    radial = torch.randn(4, 4, 2, 3, dtype=torch.float64)
+    center, neighbor, own = parts_of(radial)
+    torch.testing.assert_close(center + neighbor + own, radial)
+    assert float(own.mean(0).abs().max()) < 1e-14
+    assert float(own.mean(1).abs().max()) < 1e-14
+
+
+def test_shared_coordinates_make_the_same_potential(potential):
+    model = copy_of(potential)
+    maps = Maps.identity(model).with_radial(torch.randn(5, 5).double() + 3 * torch.eye(5))
+    SharedPairs(model, maps).apply(model)
+    torch.testing.assert_close(parameters(model), parameters(potential))
+
+
+def test_a_pair_that_no_structure_holds_follows_its_species():
+    """The gradient of one pair moves the others of its species, not those of other species."""
+    model = model_of(sets()["train"])
+    keep_shared(model)
+    before = model.radial_coeffs.detach().clone()
+    walk = AdamWalk(model, SharedPairs(model, Maps.identity(model)))
+    gradients = {name: torch.zeros_like(p) for name, p in model.named_parameters()}
+    gradients["radial_coeffs"][0, 1] = 1.0
+    walk.step(model, gradients, 0.01)
+    moved = (model.radial_coeffs.detach() - before).abs().amax((-1, -2)) > 1e-6
+    assert moved.tolist() == [[True, True, True], [False, True, False], [False, True, False]]
+
+
+def test_a_walk_in_shared_coordinates_goes_on_from_its_state(potential):
+    model = copy_of(potential)
+    walk = AdamWalk(model, SharedPairs(model, Maps.identity(model)))
+    other = AdamWalk.of_state(copy_of(potential), walk.state_dict())
+    assert isinstance(other.coordinates, SharedPairs)
+    assert CENTER in other.coordinates.walkers
+    plain = AdamWalk(model, Coordinates(model, Maps.identity(model)))
+    assert not isinstance(AdamWalk.of_state(model, plain.state_dict()).coordinates, SharedPairs)
+
+
+def test_variable_projection_moves_every_pair_by_itself():
+    with pytest.raises(UserError, match="share_pairs"):
+        refuse_contradiction(Options(optimizer="varpro", share_pairs=True), (), ())
+
+
+def test_a_training_in_shared_coordinates_lowers_the_loss(tmp_path):
+    journal = ListJournal()
+    trained(tmp_path, sets(12), journal, share_pairs=True)
+    losses = [r["train"]["loss"] for r in journal.records if r.get("stage") == "stage_1"]
+    assert losses[-1] < losses[0]
