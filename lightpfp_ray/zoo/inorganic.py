@@ -26,7 +26,15 @@ from .disorder import (
     with_one_more,
     without_one,
 )
-from .prototypes import VOLUMES, contact, crystal_of, names_of, volume_of, with_volume
+from .prototypes import (
+    VOLUMES,
+    contact,
+    crystal_of,
+    guessed_volume,
+    names_of,
+    volume_of,
+    with_volume,
+)
 
 SHARES = {
     "element": 0.12,
@@ -126,10 +134,7 @@ def _sites(rng: np.random.Generator, symbol: str, least: int) -> Atoms:
 def _alloy(elements: Elements, rng: np.random.Generator) -> Atoms:
     symbols = elements.some(int(rng.integers(2, 5)))
     atoms = mixed(_sites(rng, symbols[0], 6), symbols, rng)
-    by_contact = atoms.get_volume() * contact(atoms) ** -3
-    by_elements = sum(volume_of(s) for s in atoms.get_chemical_symbols())
-    share = rng.random()
-    return heated(with_volume(atoms, by_contact**share * by_elements ** (1 - share)), rng)
+    return heated(with_volume(atoms, guessed_volume(atoms, rng.random())), rng)
 
 
 def _amorphous(elements: Elements, rng: np.random.Generator) -> Atoms:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import cycle
+from itertools import cycle, pairwise
 
 import numpy as np
 from ase import Atoms
@@ -127,7 +127,7 @@ def _liquid(some: list[Atoms], rng: np.random.Generator) -> Atoms:
     for _ in range(30):
         tried = Atoms(whole.numbers, whole.positions, cell=cell, pbc=True)
         starts = np.cumsum([0, *(len(m) for m in some)])
-        for a, b in zip(starts[:-1], starts[1:], strict=True):
+        for a, b in pairwise(starts):
             tried.positions[a:b] += rng.random(3) @ cell
         if (found := _between(tried, starts)) > clearest:
             best, clearest = tried, found

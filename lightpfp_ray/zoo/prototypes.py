@@ -44,6 +44,8 @@ class Prototype:
         return 1 + max(kind for kind, _ in self.sites)
 
 
+DENSEST = 0.5
+
 THIRD = (1 / 3, 2 / 3)
 HEXAGONAL = 120.0
 
@@ -114,13 +116,20 @@ def _unit(name: str) -> Atoms:
 def crystal_of(name: str, symbols: Sequence[str], additive: float = 0.0) -> Atoms:
     """A prototype of these elements in the primitive cell; `additive` 0 is the volume of contact,
     1 that of the elements, between them their weighted geometric mean.
+
+    Never below `DENSEST` of the latter: the radius of a gas is far too small for its crystal.
     """
     unit = _unit(name)
     kinds = [ROLES.index(s) for s in unit.get_chemical_symbols()]
     atoms = Atoms([symbols[k] for k in kinds], unit.positions, cell=unit.cell.array, pbc=True)
+    return with_volume(atoms, guessed_volume(atoms, additive))
+
+
+def guessed_volume(atoms: Atoms, additive: float) -> float:
+    """A^3, between that of contact (0) and that of the elements (1)."""
     by_elements = sum(volume_of(s) for s in atoms.get_chemical_symbols())
     by_contact = atoms.get_volume() * contact(atoms) ** -3
-    return with_volume(atoms, by_contact ** (1 - additive) * by_elements**additive)
+    return max(by_contact ** (1 - additive) * by_elements**additive, DENSEST * by_elements)
 
 
 def with_volume(atoms: Atoms, volume: float) -> Atoms:

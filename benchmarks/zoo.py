@@ -1,0 +1,215 @@
+r"""Makes pretrained models: structures, labels of a teacher, training, weights and cards.
+
+    python benchmarks/zoo.py ALL_ELEMENTS_SMALL_6 --elements Si Ge --small --work /tmp/zoo
+    python benchmarks/zoo.py ALL_ELEMENTS_SMALL_6 --work zoo_data --processes 16 \
+        --weights lightpfp_ray/zoo/weights --cards docs/zoo
+
+The first is a rehearsal with two elements, in minutes. Every step leaves its files in the work
+folder and goes on where it was stopped; models of the same data share structures and labels. The
+training is `lightpfp-ray train configs/zoo/NAME.json`. It tells the CPU hours of each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+from ase.data import atomic_numbers
+from zoo_card import write_card
+
+from lightpfp_ray.config import load_control
+from lightpfp_ray.data.read import read_structures
+from lightpfp_ray.data.structure import Structure
+from lightpfp_ray.data.write import writing
+from lightpfp_ray.files import write_atomically
+from lightpfp_ray.potential import load
+from lightpfp_ray.run import Request, run
+from lightpfp_ray.teachers import Failure, load_teacher
+from lightpfp_ray.zoo import inorganic, organic
+from lightpfp_ray.zoo.coverage import coverage
+from lightpfp_ray.zoo.models import NAMES
+from lightpfp_ray.zoo.publish import publish
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BLOCK = 250
+"""Structures of a file of labels."""
+
+TESTED = 20
+"""Every so many blocks one is the test set's, and the last one is."""
+
+SMALL, SMALL_EPOCHS = 1000, 40
+"""Structures, and epochs of the training, of a rehearsal."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What some of the models are trained on."""
+
+    teacher: str
+    structures: Callable[[Sequence[str], int, int], Iterator[Structure]]
+    elements: tuple[str, ...]  # (): all that the teacher knows
+    count: int
+
+
+SOURCES = {
+    "all": Source("chgnet", inorganic.structures, (), 100_000),
+    "organic": Source("tblite:GFN2-xTB", organic.structures, organic.ELEMENTS, 30_000),
+}
+
+
+def main() -> None:
+    given = _arguments()
+    for name in given.names:
+        key = "organic" if name.startswith("ORGANIC") else "all"
+        source = SOURCES[key]
+        teacher = load_teacher(source.teacher)
+        symbols = given.elements or source.elements or teacher.elements
+        symbols = sorted(symbols, key=atomic_numbers.get)
+        count = given.count or (SMALL if given.small else source.count)
+        folder = given.work / key
+        folder.mkdir(parents=True, exist_ok=True)
+        structures = made(source, symbols, count, given.seed, folder)
+        failures = labelled(source.teacher, structures, count, folder, given.processes)
+        output, hours = trained(name, given, folder)
+        card = write_card(
+            name,
+            load(output),
+            sorted((folder / "test").glob("*.extxyz")),
+            teacher,
+            {
+                "structures": coverage(read_structures(structures)).lines(symbols),
+                "not_labelled": dict(failures),
+                "max_forces": load_control(output / "control.json").common_config.max_forces,
+                "cpu_hours": {"labels": hours_of(folder), "training": hours},
+                "seed": given.seed,
+            },
+            given.cards or given.work / "cards",
+        )
+        publish(load(output), given.weights or given.work / "weights", name, card)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="+", choices=NAMES, metavar="NAME")
+    parser.add_argument("--work", type=Path, required=True, help="folder of all that is made")
+    parser.add_argument("--weights", type=Path, help="default: WORK/weights")
+    parser.add_argument("--cards", type=Path, help="default: WORK/cards")
+    parser.add_argument("--elements", nargs="+", help="default: all that the teacher knows")
+    parser.add_argument("--count", type=int, help="structures; default: those of the shipped ones")
+    parser.add_argument("--small", action="store_true", help="few structures, few epochs")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
+    return parser.parse_args()
+
+
+def made(source: Source, symbols: Sequence[str], count: int, seed: int, folder: Path) -> Path:
+    """The file of the structures, without labels."""
+    file = folder / "structures.extxyz"
+    if not file.exists():
+        with writing(file) as add:
+            for structure in source.structures(symbols, count, seed):
+                add(structure)
+    print("\n".join(coverage(read_structures(file)).lines(symbols)), flush=True)
+    return file
+
+
+def labelled(
+    teacher: str, structures: Path, count: int, folder: Path, processes: int
+) -> Counter[str]:
+    """Label all structures in blocks, a process each; reasons of those that have no label."""
+    for split in ("train", "test"):
+        (folder / split).mkdir(exist_ok=True)
+    blocks = range(-(-count // BLOCK))
+    last = blocks[-1]
+    files = {
+        k: folder / ("test" if k % TESTED == TESTED - 1 or k == last else "train") / f"{k:05d}"
+        for k in blocks
+    }
+    left = [(k, file) for k, file in files.items() if not file.with_suffix(".json").exists()]
+    work = partial(_label_block, teacher, structures)
+    os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that are started now
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for done, k in enumerate(pool.map(work, left), start=1):
+            print(f"labels: block {k}, {len(left) - done} left", flush=True)
+    heads = [json.loads(file.with_suffix(".json").read_text()) for file in files.values()]
+    failures = sum((Counter(head["failures"]) for head in heads), Counter())
+    print(
+        f"labels: {sum(h['cpu_s'] for h in heads) / 3600:.2f} CPU hours; not labelled: "
+        f"{dict(failures) or 'none'}"
+    )
+    return failures
+
+
+def _label_block(teacher: str, structures: Path, block: tuple[int, Path]) -> int:
+    """Label one block, and write how that went beside it, last."""
+    k, file = block
+    began = _cpu_s()
+    teacher_ = _loaded(teacher)
+    failures: Counter[str] = Counter()
+    with writing(file.with_suffix(".extxyz")) as add:
+        some = islice(read_structures(structures), k * BLOCK, (k + 1) * BLOCK)
+        for structure in some:
+            (found,) = teacher_.label([structure])
+            if isinstance(found, Failure):
+                failures[found.reason] += 1
+            else:
+                add(found)
+    head = {"failures": failures, "cpu_s": _cpu_s() - began}
+    write_atomically(file.with_suffix(".json"), json.dumps(head).encode())
+    return k
+
+
+_teachers: dict = {}
+
+
+def _loaded(name: str):
+    """The teacher of this process."""
+    if name not in _teachers:
+        _teachers[name] = load_teacher(name)
+    return _teachers[name]
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def hours_of(folder: Path) -> float:
+    """CPU hours of all labels."""
+    heads = [json.loads(f.read_text()) for f in folder.glob("t*/*.json")]
+    return sum(head["cpu_s"] for head in heads) / 3600
+
+
+def trained(name: str, given: argparse.Namespace, folder: Path) -> tuple[Path, float]:
+    """The output folder of the ordinary training, and the hours of its epochs by the workers."""
+    few = [f"common_config.total_epoch={SMALL_EPOCHS}"] if given.small else []
+    control = load_control(ROOT / f"configs/zoo/{name}.json", [*few, *given.set])
+    output = given.work / name
+    request = Request(
+        data=(str(folder / "train"),),
+        test_data=(str(folder / "test"),),
+        output=output,
+        workers=given.processes,
+        cpus_per_worker=1,
+        cache=given.work / "cache",
+    )
+    run(control, request)
+    seconds = [json.loads(line).get("seconds", 0.0) for line in (output / "journal.jsonl").open()]
+    return output, given.processes * sum(seconds) / 3600
+
+
+if __name__ == "__main__":
+    sys.exit(main())
