@@ -32,6 +32,7 @@ from lightpfp_ray.data.schema import content_hash, rows_of
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
+from lightpfp_ray.potential import cutoff_of, load_for
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loop import Loop, Plan
 from lightpfp_ray.training.options import Options
@@ -140,22 +141,21 @@ def trained(
     mtp, ours, context = control.mtp_config, control.lightpfp_ray, LocalContext()
     began, journal = time.process_time(), Journal()
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
+        data, start = Path(folder) / "data", control.starts_at
+        cutoff = cutoff_of(start) if start else mtp.rc
         sets = {
-            split: written(data, split, found, mtp.rc)
+            split: written(data, split, found, cutoff)
             for split, found in (("train", train), ("test", test))
         }
         levels = Levels(mtp.levmax, mtp.moment_init_cost, mtp.moment_mu_cost, mtp.moment_nu_cost)
         radial = RadialShape(mtp.rc, 0.99 * sets["train"].min_distance, mtp.n_q)
-        model = new_model(
-            tuple(sets["train"].numbers_present),
-            make_basis(levels),
-            radial,
-            mtp.nn_dim_list,
-            sets["train"],
-            context,
-            ours.seed,
-        ).to(getattr(torch, ours.precision))
+        species = tuple(sets["train"].numbers_present)
+        if start:
+            model = load_for(start, species)
+        else:
+            widths, basis = mtp.nn_dim_list, make_basis(levels)
+            model = new_model(species, basis, radial, widths, sets["train"], context, ours.seed)
+        model = model.to(getattr(torch, ours.precision))
         plan = Plan(
             control.stages,
             control.common_config.batch_size,

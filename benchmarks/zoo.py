@@ -19,26 +19,33 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
+from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.data import atomic_numbers
 from zoo_card import write_card
 
 from lightpfp_ray.config import load_control
+from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.data.read import read_structures
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.data.write import writing
 from lightpfp_ray.files import write_atomically
 from lightpfp_ray.potential import load
 from lightpfp_ray.run import Request, run
-from lightpfp_ray.teachers import Failure, load_teacher
+from lightpfp_ray.teachers import Failure, Teacher, load_teacher
 from lightpfp_ray.zoo import inorganic, organic
 from lightpfp_ray.zoo.coverage import coverage
+from lightpfp_ray.zoo.disorder import molten, packed
 from lightpfp_ray.zoo.models import NAMES
+from lightpfp_ray.zoo.prototypes import volume_of
 from lightpfp_ray.zoo.publish import publish
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +88,8 @@ def main() -> None:
         folder = given.work / key
         folder.mkdir(parents=True, exist_ok=True)
         structures = made(source, symbols, count, given.seed, folder)
+        if given.melted:
+            melt(source.teacher, symbols, given.melted, given.seed, folder)
         failures = labelled(source.teacher, structures, count, folder, given.processes)
         output, hours = trained(name, given, folder)
         card = write_card(
@@ -109,6 +118,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--elements", nargs="+", help="default: all that the teacher knows")
     parser.add_argument("--count", type=int, help="structures; default: those of the shipped ones")
     parser.add_argument("--small", action="store_true", help="few structures, few epochs")
+    parser.add_argument("--melted", type=int, default=0, help="short melts by the teacher's MD")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
@@ -124,6 +134,52 @@ def made(source: Source, symbols: Sequence[str], count: int, seed: int, folder: 
                 add(structure)
     print("\n".join(coverage(read_structures(file)).lines(symbols)), flush=True)
     return file
+
+
+class TeacherCalculator(Calculator):
+    """A teacher as ASE drives molecular dynamics."""
+
+    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+
+    def __init__(self, teacher: Teacher) -> None:
+        super().__init__()
+        self.teacher = teacher
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes) -> None:
+        super().calculate(atoms, properties, system_changes)
+        (found,) = self.teacher.label([structure_of(self.atoms)])
+        if isinstance(found, Failure):
+            raise CalculationFailed(found.reason)
+        self.results = {"energy": found.energy, "forces": found.forces}
+
+
+def melt(teacher: str, symbols: Sequence[str], count: int, seed: int, folder: Path) -> None:
+    """Packed atoms heated for 0.2 ps at 1,000 to 4,000 K, four moments of each, labelled; one
+    process.
+    """
+    file, rng = folder / "train" / "melted.extxyz", np.random.default_rng([seed, 1])
+    if file.exists():
+        return
+    file.parent.mkdir(exist_ok=True)
+    elements, loaded = inorganic.Elements(symbols, rng), _loaded(teacher)
+    with writing(file) as add:
+        for _ in range(count):
+            some = rng.choice(elements.some(3), size=16)
+            volume = sum(volume_of(s) for s in some) * rng.uniform(0.95, 1.3)
+            atoms = packed(list(some), volume, rng)
+            with suppress(CalculationFailed):  # atoms that flew apart
+                for moment in molten(
+                    atoms,
+                    TeacherCalculator(loaded),
+                    rng.uniform(1000, 4000),
+                    rng,
+                    steps=100,
+                    every=25,
+                ):
+                    moment.info["config_type"] = "molten"
+                    (found,) = loaded.label([structure_of(moment)])
+                    if not isinstance(found, Failure):
+                        add(found)
 
 
 def labelled(

@@ -24,7 +24,8 @@ from .test_config import LIGHTPFP
 from .training_samples import sets, trained
 
 NAME = "ALL_ELEMENTS_SMALL_6"
-CARD = {"teacher": {"name": "EMT", "version": "3", "licence": "LGPL"}}
+TEACHER = {"name": "EMT", "version": "3", "licence": "LGPL"}
+CARD = {"teacher": TEACHER}
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +124,22 @@ def test_a_restricted_model_predicts_as_the_whole_one(zoo):
         atoms.calc = Potential(model, {}).calculator()
         forces.append(atoms.get_forces())
     np.testing.assert_array_equal(*forces)
+
+
+def test_models_lists_all_names_and_what_is_known_of_each(zoo, potential, capsys):
+    card = CARD | {
+        "elements": ["Al", "Ni", "Cu"],
+        "cutoff": 4.0,
+        "parameters": 210,
+        "us_per_atom": 1.5,
+        "test": {"all": {"energy_mae": 0.0123, "forces_mae": 0.0456}},
+    }
+    publish(potential, zoo, NAME, card)
+    main(["models"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:10]] == list(models.NAMES)
+    assert lines[2].split()[1:7] == ["3", "4", "210", "1.50", "12", "46"]
+    assert lines[2].endswith("EMT 3, LGPL")
+    assert f"{NAME}: Al Ni Cu" in lines
+    main(["models", "--json"])
+    assert json.loads(capsys.readouterr().out)[NAME] == card

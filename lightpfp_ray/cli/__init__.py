@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": "Structures from any format to another.",
     "doctor": "Find what is wrong with labelled structures.",
     "export": "Write a potential as a .mtp file of MLIP.",
+    "models": "The pretrained models, and which of them are here.",
     "config": "Check, show and describe control files.",
 }
 """Name -> what it does; each stands in a module of its name."""

@@ -10,7 +10,6 @@ from ase.build import surface
 from ase.calculators.calculator import Calculator
 from ase.data import atomic_numbers, covalent_radii
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 
 from ..data.neighbors import edges
 from .prototypes import contact, with_volume
@@ -116,9 +115,15 @@ def molten(
     """
     atoms = atoms.copy()
     atoms.calc = calculator
-    MaxwellBoltzmannDistribution(atoms, temperature_K=temperature, rng=rng)
+    momenta = np.sqrt(atoms.get_masses() * units.kB * temperature)
+    atoms.set_momenta(momenta[:, None] * rng.normal(size=(len(atoms), 3)))
     dynamics = Langevin(
-        atoms, step_fs * units.fs, temperature_K=temperature, friction=0.02 / units.fs, rng=rng
+        atoms,
+        step_fs * units.fs,
+        temperature_K=temperature,
+        friction=0.02 / units.fs,
+        fixcm=False,
+        rng=rng,
     )
     for _ in range(steps // every):
         dynamics.run(every)
