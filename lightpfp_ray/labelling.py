@@ -127,7 +127,7 @@ def _begin(place: Place, plan: dict[str, Any], overwrite: bool) -> None:
     """
     if _same(place.plan, plan):
         return
-    there = next((path for path in (place.output, place.parts) if path.exists()), None)
+    there = next((path for path in (place.output, place.plan) if path.exists()), None)
     if there and not overwrite:
         what = "labels" if there == place.output else "the begun labels"
         raise UserError(

@@ -111,21 +111,34 @@ def test_forces_of_a_molecule_are_derivatives_and_it_has_no_stress(teacher_named
     assert name.partition(":")[2] in teacher.title
 
 
-@pytest.mark.parametrize("name", [EMT, CHGNET, GFN1])
-def test_a_left_handed_cell_has_the_stress_of_the_right_handed_one(teacher_named, name):
-    right = strained(bulk("Al", cubic=True))
+@pytest.mark.parametrize(("name", "crystal"), [(EMT, "Al"), (CHGNET, "Al"), (GFN1, "Si")])
+def test_a_left_handed_cell_has_the_stress_of_the_right_handed_one(teacher_named, name, crystal):
+    right = strained(bulk(crystal, cubic=True))
     left = replace(right, cell=right.cell[[1, 0, 2]])
     found = teacher_named(name).label([right, left])
     np.testing.assert_allclose(found[0].stress, found[1].stress, rtol=1e-3, atol=1e-6)
 
 
-def test_a_structure_does_not_change_the_labels_of_another(teacher_named):
-    first, second = (strained(bulk("Al", cubic=True), seed) for seed in (2, 3))
-    for name in (EMT, GFN2):
-        teacher = teacher_named(name)
-        together, alone = teacher.label([first, second])[1], teacher.label([second])[0]
-        assert together.energy == alone.energy
-        np.testing.assert_array_equal(together.forces, alone.forces)
+@pytest.mark.parametrize(("name", "crystal"), [(EMT, "Al"), (CHGNET, "Al"), (GFN2, "Si")])
+def test_a_structure_does_not_change_the_labels_of_another(teacher_named, name, crystal):
+    teacher = teacher_named(name)
+    first, second = (strained(bulk(crystal, cubic=True), seed) for seed in (2, 3))
+    together, alone = teacher.label([first, second])[1], teacher.label([second])[0]
+    assert together.energy == alone.energy
+    np.testing.assert_array_equal(together.forces, alone.forces)
+
+
+def test_tight_binding_refuses_what_it_would_take_for_something_else(teacher_named):
+    slab, lanthanum = fcc111("Al", (3, 3, 2), vacuum=10), Atoms("La2", [[0, 0, 0], [0, 0, 2.5]])
+    structures = map(structure_of, (bulk("Si"), slab, molecule("H2O"), bulk("Fr", "bcc", a=5)))
+    *found, unconverged = teacher_named(GFN1).label([*structures, structure_of(lanthanum)])
+    assert [getattr(each, "reason", None) for each in found] == [
+        "cell thinner than 5 A, too small for the Gamma point alone",
+        "periodic along some directions, tblite knows three or none",
+        None,
+        "GFN1-xTB does not know Fr",
+    ]
+    assert "SCF not converged" in unconverged.reason
 
 
 def test_chgnet_sees_no_image_where_there_is_none(teacher_named):

@@ -1,14 +1,13 @@
 """The sample set: structures of the alloy AlCoCrFeNi, labelled by the universal potential CHGNet.
 
-    python -m venv teacher && teacher/bin/pip install 'chgnet>=0.4,<0.5' ase
-    teacher/bin/python make_alloy.py --output alloy.extxyz
+    .venv/bin/pip install '.[teacher]'
+    .venv/bin/python configs/sample/make_alloy.py --output alloy.extxyz
 
 A structure is a crystal lattice with elements drawn onto its sites, its volume scaled, its cell
 strained and sheared, some atoms taken out, the others rattled. How much of each stands in GROUPS.
 Each structure has random numbers of its own, so that a dropped one changes no other.
 
-Labels are eV (total), eV/A and eV/A^3, stress positive under tension. Before the first of them,
-forces and stress of the teacher are held against finite differences of its energy.
+Labels are eV (total), eV/A and eV/A^3, stress positive under tension.
 """
 
 from __future__ import annotations
@@ -24,9 +23,11 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 from ase.build import bulk
-from ase.calculators.calculator import Calculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+
+from lightpfp_ray.data.ase_files import structure_of
+from lightpfp_ray.teachers import Failure, Teacher, load_teacher
 
 VOLUMES = {"Al": 16.5, "Co": 11.0, "Cr": 11.5, "Fe": 11.5, "Ni": 11.0}
 """A^3 per atom where the teacher's energy of the element is lowest, to 0.5 A^3."""
@@ -128,80 +129,20 @@ def occupation(
     return list(symbols)
 
 
-def teacher() -> tuple[Calculator, str]:
-    """CHGNet on one thread, and its name; imported when needed, so that `--help` is quick."""
-    import chgnet
-    import torch
-    from chgnet.model import CHGNet
-    from chgnet.model.dynamics import CHGNetCalculator
-
-    torch.set_num_threads(1)
-    model = CHGNet.load(model_name="0.3.0", use_device="cpu", verbose=False)
-    calculator = CHGNetCalculator(model, use_device="cpu")
-    return calculator, f"CHGNet {model.version} of chgnet {chgnet.__version__}"
-
-
-def check_teacher(calculator: Calculator, atoms: Atoms) -> tuple[float, float]:
-    """Largest differences of forces (eV/A) and stress (eV/A^3) from finite differences.
-
-    Ends the program where they are not rounding. A step of 0.004 A or a strain of 0.002 changes the
-    energy by about 0.01 eV here, which float32 holds to some 1e-5 eV: two or three digits remain.
-    """
-    forces, stress = label(atoms, calculator)[1:]
-    strain_slopes = []
-    for i, j in ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)):  # Voigt order of ASE
-        direction = np.zeros((3, 3))
-        direction[i, j] += 0.5
-        direction[j, i] += 0.5
-        strain_slopes.append(strain_slope(atoms, calculator, direction))
-    stress_error = np.abs(np.array(strain_slopes) / atoms.get_volume() - stress).max()
-    slopes = [position_slope(atoms, calculator, coordinate) for coordinate in range(3)]
-    force_error = np.abs(-np.array(slopes) - forces[0]).max()
-    if force_error > 0.02 or stress_error > 2e-4:
-        sys.exit(
-            f"the teacher's forces or stress are not the derivatives of its energy: they differ by "
-            f"{force_error:.1e} eV/A and {stress_error:.1e} eV/A^3. Sign or unit changed?"
-        )
-    return force_error, stress_error
-
-
-def strain_slope(atoms: Atoms, calculator: Calculator, direction: np.ndarray) -> float:
-    """Derivative of the energy along a strain, eV."""
-    energies, step = [], 1e-3
-    for sign in (1, -1):
-        moved = atoms.copy()
-        moved.set_cell(atoms.cell.array @ (np.eye(3) + sign * step * direction), scale_atoms=True)
-        energies.append(label(moved, calculator)[0])
-    return (energies[0] - energies[1]) / (2 * step)
-
-
-def position_slope(atoms: Atoms, calculator: Calculator, coordinate: int) -> float:
-    """Derivative of the energy along a coordinate of the first atom, eV/A."""
-    energies, step = [], 2e-3
-    for sign in (1, -1):
-        moved = atoms.copy()
-        moved.positions[0, coordinate] += sign * step
-        energies.append(label(moved, calculator)[0])
-    return (energies[0] - energies[1]) / (2 * step)
-
-
-def label(atoms: Atoms, calculator: Calculator) -> tuple[float, np.ndarray, np.ndarray]:
-    """Energy (eV), forces (A, 3) in eV/A, stress (6) in eV/A^3 by the calculator."""
-    atoms = atoms.copy()
-    atoms.calc = calculator
-    energy = atoms.get_potential_energy()
-    return float(energy), atoms.get_forces().astype(float), atoms.get_stress().astype(float)
-
-
-def labelled(planned: list[Atoms], calculator: Calculator) -> list[Atoms]:
+def labelled(planned: list[Atoms], teacher: Teacher) -> list[Atoms]:
     """The structures with labels, but those with a force above LARGEST_FORCE; prints progress."""
     kept: list[Atoms] = []
     start = time.time()
     for done, atoms in enumerate(planned, 1):
-        energy, forces, stress = label(atoms, calculator)
-        if np.linalg.norm(forces, axis=1).max() <= LARGEST_FORCE:
+        (found,) = teacher.label([structure_of(atoms)])
+        if isinstance(found, Failure):
+            sys.exit(f"structure {atoms.info['number']} has no labels: {found.reason}")
+        if np.linalg.norm(found.forces, axis=1).max() <= LARGEST_FORCE:
             atoms.calc = SinglePointCalculator(
-                atoms, energy=round(energy, 6), forces=forces, stress=stress.round(8)
+                atoms,
+                energy=round(found.energy, 6),
+                forces=found.forces,
+                stress=found.stress.round(8),
             )
             kept.append(atoms)
         if done % 25 == 0 or done == len(planned):
@@ -247,13 +188,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="default: 0, the set that is shipped")
     options = parser.parse_args()
     planned = structures(options.seed)
-    calculator, name = teacher()
-    force_error, stress_error = check_teacher(calculator, planned[0])
-    print(
-        f"{name}: forces and stress are derivatives of the energy to {force_error:.1e} eV/A and "
-        f"{stress_error:.1e} eV/A^3"
-    )
-    kept = labelled(planned, calculator)
+    kept = labelled(planned, load_teacher("chgnet"))
     write(options.output, kept, format="extxyz")
     print(summary(planned, kept))
     print(

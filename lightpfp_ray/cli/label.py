@@ -41,7 +41,7 @@ def label(**options) -> None:
 
     \b
     chgnet      crystals of 89 elements, all but Po At Rn Fr Ra and those after Pu
-    tblite:...  molecules and large cells (Gamma point alone), up to Rn, neutral
+    tblite:...  neutral molecules and large cells (Gamma point alone), up to Rn
     MODULE:CALLABLE  an ASE calculator: the module is imported from this folder or from
                 what is installed, all its code is run, the callable is called without
                 arguments, once in each worker

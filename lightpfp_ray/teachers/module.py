@@ -1,4 +1,8 @@
-"""A teacher of the user's own: a callable of a module gives an ASE calculator."""
+"""A teacher of the user's own: a callable of a module gives an ASE calculator.
+
+One calculator computes all structures of a worker: it must not begin one with what it remembers of
+another.
+"""
 
 from __future__ import annotations
 
