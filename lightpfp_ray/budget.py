@@ -1,9 +1,10 @@
-"""The epochs of a training that is to end at a given time.
+"""How long a command takes, from its start to its exit, and the epochs with which it ends in time.
 
-    total_epoch = the largest with  elapsed + launch + training + results <= budget
+    start + launch + training + results + end  <=  budget
 
-What has passed is known, the training and its results are forecast, and the launch of the workers
-is about twice the start of one process on this cluster.
+The start has passed: Ray, the structures, the forecast itself. Training and results are forecast.
+Launch and end, of workers and of the record in MLflow, are counted in starts of a process, one of
+which is measured on this cluster.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -29,11 +31,31 @@ if TYPE_CHECKING:
 
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
-PROCESSES = 2
-"""Starts of processes, one after the other, until a training has begun: controller and worker."""
+LAUNCH, END = 2.5, 0.8
+"""In starts of a process: the controller and the worker of a training, one after the other, and
+their end, the last words to MLflow, the end of Ray.
+"""
 
-RECORD_S = 2.0
-"""What MLflow needs at the end."""
+RESERVE = 0.03
+"""Of a budget: the forecast may be wrong to both sides, and too late is worse."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a command does beside its training and its results, in s."""
+
+    start_s: float
+    launch_s: float
+    end_s: float
+
+    @classmethod
+    def of(cls, start_s: float, process_s: float) -> Around:
+        """By the seconds until the launch, and those that the start of a process takes."""
+        return cls(start_s, LAUNCH * process_s, END * process_s)
+
+    @property
+    def seconds(self) -> float:
+        return self.start_s + self.launch_s + self.end_s
 
 
 def seconds_of(text: str) -> float:
@@ -71,7 +93,7 @@ def fitted(
 ) -> ControlFile:
     """The control file with the epochs that fit; says so. Raises UserError where not one does.
 
-    `began`: `time.monotonic()` at the start of the command.
+    `budget_s`: from the start of the command, `began` by `time.monotonic()`, to its exit.
     """
     import torch
 
@@ -80,34 +102,36 @@ def fitted(
     n_workers = asked.workers
     torch.set_num_threads(asked.cpus_per_worker)
     found = forecast(job, manifest, sets)
-    launch_s = PROCESSES * process_s()
-    passed_s = time.monotonic() - began
-    left_s = budget_s - passed_s - launch_s - found.results_s - RECORD_S
+    process = process_s()
+    around_s = Around.of(time.monotonic() - began, process).seconds + found.results_s
+    left_s = (1 - RESERVE) * budget_s - around_s
     epochs = fitting_epochs(found, control, left_s, n_workers)
     chosen = with_epochs(control, epochs)
     expected_s = found.total_s(n_workers, [s for s in chosen.stages if s.epochs])
     if expected_s > left_s:
         raise UserError(
             f"--time-budget {duration(budget_s)}: one epoch takes {duration(expected_s)}, and all "
-            f"around it {duration(budget_s - left_s)}: give more time, workers, or a smaller "
-            "potential"
+            f"around it {duration(around_s)}: give more time, workers, or a smaller potential"
         )
     parts = " + ".join(f"{stage.epochs}" for stage in chosen.stages)
     click.echo(
         f"time budget {duration(budget_s)}: {epochs} epochs ({parts}) take about "
-        f"{duration(expected_s)}, start and results {duration(budget_s - left_s)}"
+        f"{duration(expected_s)}, start, results and end {duration(around_s)}"
     )
     return chosen
 
 
 def process_s() -> float:
-    """How long Ray takes to start a process that loads torch."""
+    """How long Ray takes to start a process that can train."""
     import ray
 
     began = time.monotonic()
-    ray.get(ray.remote(_load_torch).remote())
+    worker = ray.remote(_Worker).options(num_cpus=0).remote()
+    ray.get(worker.load.remote())
+    ray.kill(worker)
     return time.monotonic() - began
 
 
-def _load_torch() -> None:
-    import torch  # noqa: F401
+class _Worker:
+    def load(self) -> None:
+        from .cluster import trainer  # noqa: F401

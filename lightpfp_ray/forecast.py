@@ -3,8 +3,8 @@ what follows from that for all of it.
 
 A probe runs all stages with a few epochs each, on some batches; a second one has about a quarter of
 the structures, in batches of a quarter. From the two follow what a step costs whatever its size,
-and what an edge costs, in every stage; and the same for what lies between the stages and at the
-end.
+and what an edge costs, in every stage; the same for the search for a start, by iterations and
+structures; and for what lies between the stages and at the end.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
+from .training.search import FEW, LONG, MANY, SHORT
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -38,8 +39,14 @@ BATCHES = 4
 LEAST = 64
 """Structures of the smaller probe: the search for a start looks at fewer, and at no more."""
 
-EPOCHS = 4
+EPOCHS, MOST_EPOCHS = 4, 40
 """Of each stage of a probe; the mean of all but the first counts."""
+
+AT_LEAST_S = 1.0
+"""So long the larger probe is in the epochs of each stage, within these limits."""
+
+STARTS = 2
+"""Of the search for a start in a probe."""
 
 SMALLER = 4
 """The second probe is smaller by this factor."""
@@ -56,7 +63,8 @@ class Probe:
     n_steps: int  # of an epoch
     n_edges: int
     epoch_s: Mapping[str, float]  # by stage
-    between_s: float  # from the first parameters to the errors of the finished potential
+    search_s: float
+    between_s: float  # all else from the first parameters to the errors of the finished potential
     results_s: float  # the report and what else is made of it
 
 
@@ -66,7 +74,7 @@ class Forecast:
 
     stages: tuple[Stage, ...]
     costs: Mapping[str, Costs]  # by stage
-    once_s: float  # what a process does but once, as loading libraries
+    search_s: float
     between: Costs  # of a training, by structures
     results: Costs  # the report and the rest, by structures
     train: StructureSet
@@ -93,7 +101,7 @@ class Forecast:
         stages = self.stages if stages is None else stages
         epochs = sum(stage.epochs * self.epoch_s(stage.name, n_workers) for stage in stages)
         between = self.between.epoch_s(1, min(len(self.train), SAMPLE))
-        return self.once_s + epochs + between / n_workers
+        return epochs + (self.search_s + between) / n_workers
 
     @property
     def results_s(self) -> float:
@@ -123,15 +131,17 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
     size, batch_size = len(sets["train"]), job.plan.batch_size
     large = min(size, max(BATCHES * batch_size, SMALLER * LEAST))
     small = max(1, min(large, LEAST), large // SMALLER)
+    smaller_batch = max(1, batch_size // SMALLER)
     with tempfile.TemporaryDirectory() as scratch:
-        first, *probes = [
-            probe(job, manifest, sets, n, max(1, n_batch), Path(scratch) / name)
-            for name, n, n_batch in (
-                ("first", small, batch_size // SMALLER),
-                ("small", small, batch_size // SMALLER),
-                ("large", large, batch_size),
-            )
-        ]
+
+        def run(name: str, n: int, batch: int, epochs: int, starts: int = STARTS) -> Probe:
+            return probe(job, manifest, sets, n, batch, epochs, starts, Path(scratch) / name)
+
+        run("first", small, smaller_batch, 1, 1)  # loads what is loaded but once
+        probes = [run("small", small, smaller_batch, EPOCHS)]
+        epoch_s = min(probes[0].epoch_s.values()) * large / small
+        epochs = int(np.clip(AT_LEAST_S / epoch_s, EPOCHS, MOST_EPOCHS))
+        probes.append(run("large", large, batch_size, epochs))
         model = load(Path(scratch) / "large" / "potential").model
         speed = us_per_atom(model, sets["test"] if len(sets["test"]) else sets["train"])
     counts = [p.n_structures for p in probes]
@@ -146,7 +156,7 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
             for stage in job.plan.stages
             if stage.epochs
         },
-        once_s=max(0.0, first.between_s - probes[0].between_s),
+        search_s=search_s(job.plan.options.starts, size, counts, [p.search_s for p in probes]),
         between=Costs.fitted([1, 1], counts, [p.between_s for p in probes]),
         results=Costs.fitted([1, 1], counts, [p.results_s for p in probes]),
         train=sets["train"],
@@ -159,11 +169,32 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
     )
 
 
+def search_s(starts: int, size: int, counts: Sequence[int], seconds: Sequence[float]) -> float:
+    """Of a search over `starts` in a set of `size`, by those of the probes in sets of `counts`."""
+    if starts == 1:
+        return 0.0
+    probed = [search_work(min(starts, STARTS), n) for n in counts]
+    return Costs.fitted(*zip(*probed, strict=True), seconds).epoch_s(*search_work(starts, size))
+
+
+def search_work(starts: int, size: int) -> tuple[int, int]:
+    """Iterations of a search, and structures of all of them."""
+    of_starts = starts * SHORT * min(FEW, size)
+    return starts * SHORT + LONG, of_starts + LONG * min(MANY, size)
+
+
 def probe(
-    job: Job, manifest: Manifest, sets: Sets, n_train: int, batch_size: int, folder: Path
+    job: Job,
+    manifest: Manifest,
+    sets: Sets,
+    n_train: int,
+    batch_size: int,
+    epochs: int,
+    starts: int,
+    folder: Path,
 ) -> Probe:
-    """Train a little on `n_train` structures of the training set and as large a part of the test
-    set.
+    """Train a little, on `n_train` structures of the training set and as large a part of the test
+    set, with at most so many epochs a stage and starts.
     """
     from .cluster.trainer import train
     from .results import write_results
@@ -173,34 +204,43 @@ def probe(
     some = {split: _spread(found, part) for split, found in sets.items()}
     output = OutputFolder(folder)
     output.begin(dict(job.origin["control"]), manifest.as_dict())
-    stages = tuple(replace(s, epochs=min(s.epochs, EPOCHS)) for s in job.plan.stages)
+    options = job.plan.options
     plan = replace(
         job.plan,
-        stages=stages,
+        stages=tuple(replace(s, epochs=min(s.epochs, epochs)) for s in job.plan.stages),
         batch_size=batch_size,
         folder=output.checkpoints,
         checkpoint_interval_s=1e9,
+        options=replace(options, starts=min(starts, options.starts)),
     )
     short = replace(job, plan=plan, journal=output.journal, potential=output.potential)
     began = time.monotonic()
     train(short, some, LocalContext(), Journal(output.journal))
     trained = time.monotonic()
     write_results(output, manifest, some, {})
-    done = time.monotonic()
-    epochs = [r for r in records(output.journal) if r["type"] == "epoch"]
-    of_stage = {
-        stage.name: [r["seconds"] for r in epochs if r["stage"] == stage.name]
-        for stage in stages
-        if stage.epochs
-    }
+    return _measured(
+        batch_size, some, records(output.journal), trained - began, time.monotonic() - trained
+    )
+
+
+def _measured(
+    batch_size: int, some: Sets, written: list[dict], training_s: float, results_s: float
+) -> Probe:
+    """A probe by the journal it left."""
+    searched = [r["time"] - written[0]["time"] for r in written if r["type"] == "search"]
+    of_stage: dict[str, list[float]] = {}
+    for record in written:
+        if record["type"] == "epoch":
+            of_stage.setdefault(record["stage"], []).append(record["seconds"])
     return Probe(
         batch_size=batch_size,
         n_structures=len(some["train"]),
         n_steps=n_batches(len(some["train"]), batch_size),
         n_edges=sum(int(found.counts.n_edges.sum()) for found in some.values()),
         epoch_s={name: mean(found[1:] or found) for name, found in of_stage.items()},
-        between_s=trained - began - sum(r["seconds"] for r in epochs),
-        results_s=done - trained,
+        search_s=sum(searched),
+        between_s=training_s - sum(searched) - sum(map(sum, of_stage.values())),
+        results_s=results_s,
     )
 
 

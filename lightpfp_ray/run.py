@@ -65,9 +65,13 @@ class Request:
     time_budget: str | None = None
 
 
-def run(control: ControlFile, request: Request) -> None:
-    """Train as the control file says and tell how it went. Raises UserError."""
-    began, output = time.monotonic(), OutputFolder(request.output.resolve())
+def run(control: ControlFile, request: Request, began: float | None = None) -> None:
+    """Train as the control file says and tell how it went. Raises UserError.
+
+    `began`: when the command did, by `time.monotonic()`, for its time budget; default: now.
+    """
+    began = time.monotonic() if began is None else began
+    output = OutputFolder(request.output.resolve())
     budget_s = seconds_of(request.time_budget) if request.time_budget else None
     earlier = None if request.fresh or not budget_s else chosen_before(control, output)
     control = earlier or control

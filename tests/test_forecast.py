@@ -5,11 +5,19 @@ import json
 import numpy as np
 import pytest
 
-from lightpfp_ray.budget import chosen_before, seconds_of, with_epochs
+from lightpfp_ray.budget import Around, chosen_before, seconds_of, with_epochs
+from lightpfp_ray.cli.forecast import _lines
 from lightpfp_ray.config import ControlFile
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.errors import UserError
-from lightpfp_ray.forecast import Forecast, fitting_epochs, forecast
+from lightpfp_ray.forecast import (
+    STARTS,
+    Forecast,
+    fitting_epochs,
+    forecast,
+    search_s,
+    search_work,
+)
 from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.preflight import opened_sets
 from lightpfp_ray.run import job_of
@@ -43,7 +51,7 @@ def known(manifest):
     return Forecast(
         stages=stages,
         costs={stage.name: Costs(0.01, 1e-6) for stage in stages},
-        once_s=1.0,
+        search_s=1.0,
         between=Costs(1.0, 0.0),
         results=Costs(3.0, 0.0),
         train=train,
@@ -78,6 +86,16 @@ def test_the_whole_is_the_sum_of_its_parts(known):
     assert known.total_s() == pytest.approx(1 + 1 + epochs * one)
 
 
+def test_the_time_of_a_command_is_that_of_its_parts(known, manifest):
+    around = Around.of(start_s=7.0, process_s=2.0)
+    lines = _lines(known, around, manifest, [1])
+    row = next(line for line in lines if line.startswith("train, from start to exit"))
+    whole = known.total_s() + known.results_s + around.seconds
+    assert row.split()[-2:] == [f"{whole:.0f}", "s"]
+    assert around.seconds > 7.0
+    assert f"{7.0:.2f} s for Ray" in lines[-3]
+
+
 def test_more_workers_share_the_edges_but_not_the_steps(known):
     of_steps = known.n_steps * 0.01
     alone, two = (known.epoch_s("stage_1", n) - of_steps for n in (1, 2))
@@ -95,6 +113,26 @@ def test_workers_beyond_the_cores_slow_each_other_down():
     assert shares == 200
     args = (Costs(0.0, 1e-3), Network(), 1, shares, 4, 0)
     assert epoch_s(*args, cores=2) - epoch_s(*args) == pytest.approx(0.2)
+
+
+def test_workers_that_share_a_processor_wait_for_their_turn_at_every_step():
+    costs, waiting = Costs(0.0, 0.0), Network(0.0, np.inf, turn_s=5e-3)
+    assert epoch_s(costs, waiting, 10, 0.0, 4, 0, cores=2) == pytest.approx(10 * 5e-3)
+    assert epoch_s(costs, waiting, 10, 0.0, 2, 0, cores=2) == 0
+
+
+def test_what_an_epoch_costs_whatever_its_size_is_paid_once():
+    costs = Costs(0.01, 1e-6, fixed_s=0.5)
+    assert costs.epoch_s(3, 1e6) == pytest.approx(0.5 + 0.03 + 1.0)
+
+
+def test_a_search_of_more_starts_in_a_larger_set_follows_from_small_ones():
+    wanted = Costs(1e-3, 2e-4)  # an iteration, and each structure of it
+    sizes = (64, 256)
+    probed = [wanted.epoch_s(*search_work(STARTS, n)) for n in sizes]
+    expected = wanted.epoch_s(*search_work(8, 10_000))
+    assert search_s(8, 10_000, sizes, probed) == pytest.approx(expected, rel=1e-6)
+    assert search_s(1, 10_000, sizes, [0.0, 0.0]) == 0
 
 
 @pytest.mark.parametrize("budget", [3.0, 10.0, 100.0])

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .options import ManyValues, cache, cpus_per_worker, data, keys, on_ray, skip_bad
+from .options import ManyValues, cpus_per_worker, on_ray, overrides, prepared_data
 
 if TYPE_CHECKING:
+    from ..budget import Around
     from ..data.manifest import Manifest
     from ..forecast import Forecast
 
 
 @click.command(cls=ManyValues)
 @click.argument("control", type=click.Path(path_type=Path))
-@data
-@click.option("--test-data", multiple=True, metavar="PATH...", help="As of train.")
-@click.option(
-    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
-)
+@prepared_data
+@overrides
 @click.option(
     "--workers",
     multiple=True,
@@ -31,9 +30,6 @@ if TYPE_CHECKING:
     help="Numbers of workers to forecast for.",
 )
 @cpus_per_worker
-@keys
-@skip_bad
-@cache
 @on_ray
 def forecast(
     control: Path,
@@ -50,8 +46,10 @@ def forecast(
 
     Some seconds of the training itself are run on a part of the structures.
     """
+    began = time.monotonic()
     import torch
 
+    from ..budget import Around, process_s
     from ..cluster.session import ray_session
     from ..config import load_control
     from ..forecast import forecast as measured
@@ -68,13 +66,14 @@ def forecast(
         start = start_of(found, request, output)
         manifest = prepared(found, request, output, cutoff_of(start) if start else None)
         sets = opened_sets(manifest)
+        around = Around.of(time.monotonic() - began, process_s())
         torch.set_num_threads(cpus_per_worker or 1)
         job = job_of(found, manifest, sets["train"], output, start)
         expected = measured(job, manifest, sets)
-    click.echo("\n".join(_lines(expected, manifest, sorted(set(workers)))))
+    click.echo("\n".join(_lines(expected, around, manifest, sorted(set(workers)))))
 
 
-def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]:
+def _lines(found: Forecast, around: Around, manifest: Manifest, workers: list[int]) -> list[str]:
     from ..mtp.engine import description
 
     atoms = sum(manifest.n_atoms.values())
@@ -85,7 +84,11 @@ def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]
         for s in found.stages
         if s.epochs
     ]
-    rows.append(("whole training", [found.total_s(n) for n in workers]))
+    totals = [found.total_s(n) for n in workers]
+    rows.append(("whole training", totals))
+    rows.append(
+        ("train, from start to exit", [found.results_s + around.seconds + t for t in totals])
+    )
     steepest = max(found.costs, key=found.us_per_atom_and_step)
     step_s = 1e-6 * found.us_per_atom * 1000
     return [
@@ -97,7 +100,9 @@ def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]
         f"{'':36}{titles}",
         *(f"{name:36}" + "".join(f"{_duration(t):>12}" for t in times) for name, times in rows),
         "",
-        f"and {_duration(found.results_s)} for the report, 10 to 30 s to start Ray and its workers",
+        f"outside of the training: {_duration(around.start_s)} for Ray and the structures, "
+        f"{_duration(around.launch_s)} to launch workers, {_duration(found.results_s)} for the "
+        f"report, {_duration(around.end_s)} to end",
         f"memory: {found.peak_bytes / 2**30:.1f} GB a worker; {size / 2**20:.0f} MB of structures, "
         "in memory once a machine",
         f"MD: {found.us_per_atom:.2f} us/atom/step on one core without the neighbor search: 1000 "
@@ -106,9 +111,11 @@ def _lines(found: Forecast, manifest: Manifest, workers: list[int]) -> list[str]
 
 
 def _duration(seconds: float) -> str:
-    """Short times with two digits."""
+    """With two or three digits."""
     from ..progress import duration
 
     if seconds < 0.1:
         return f"{1e3 * seconds:.2g} ms"
-    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    return f"{seconds:.0f} s" if seconds < 1000 else duration(seconds)

@@ -86,6 +86,32 @@ in_mlflow = together(
     click.option("--run-name", help="Of MLflow; default: the name of the output folder."),
 )
 
+prepared_data = together(
+    data,
+    click.option(
+        "--test-data",
+        multiple=True,
+        metavar="PATH...",
+        help="The test set; without it a tenth of the data, chosen by content and seed.",
+    ),
+    keys,
+    skip_bad,
+    cache,
+)
+"""Structures, and how they become a training set and a test set."""
+
+overrides = click.option(
+    "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="As rc: mtp_config.rc=6."
+)
+
+
+def output(holds: str) -> Callable:
+    """Where a training or a sweep leaves what it made."""
+    return click.option(
+        "--output", required=True, type=click.Path(path_type=Path), help=f"Folder of {holds}"
+    )
+
+
 on_ray = together(
     click.option("--address", help='Ray cluster; "local": a Ray of this command\'s own.'),
     click.option(

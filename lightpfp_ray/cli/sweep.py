@@ -8,37 +8,22 @@ import click
 
 from .options import (
     ManyValues,
-    cache,
     cpus_per_worker,
-    data,
     device,
     in_mlflow,
-    keys,
     on_ray,
-    skip_bad,
+    output,
+    prepared_data,
 )
 
 
 @click.command(cls=ManyValues)
 @click.argument("sweep", metavar="SWEEP", type=click.Path(path_type=Path))
-@data
-@click.option(
-    "--test-data",
-    multiple=True,
-    metavar="PATH...",
-    help="The test set; without it a tenth of the data, the same for all trials.",
-)
-@click.option(
-    "--output",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the sweep: trials, table, picture; the same command goes on.",
-)
+@prepared_data
+@output("the sweep: trials, table, picture; the same command goes on.")
 @cpus_per_worker
 @device
-@keys
 @click.option("--fresh", is_flag=True, help="Remove the trials of an earlier sweep first.")
-@skip_bad
 @in_mlflow
 @click.option(
     "--register-as",
@@ -47,7 +32,6 @@ from .options import (
     help='Model of MLflow whose alias "best" the best potential gets; default: the name of the '
     "output folder.",
 )
-@cache
 @on_ray
 def sweep(sweep: Path, model_name: str | None, **options) -> None:
     """Train a potential for each choice of some values of a control file, and compare them.
