@@ -5,7 +5,9 @@ worker, the controller of Ray Train, or the driver (which is then started again)
 end the weights are compared bit by bit with those of a run that nobody disturbed, the journal is
 looked through for gaps and doubles, and MLflow is compared with the journal.
 
-    python benchmarks/kills.py --data configs/sample/alloy.extxyz --kills 20 --seed 0
+A call stops after some minutes; the same command then goes on with the kills that are left.
+
+    python -m benchmarks.kills --data configs/sample/alloy.extxyz --kills 20 --seed 0
 """
 
 from __future__ import annotations
@@ -16,17 +18,21 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 from lightpfp_ray.journal import records
 
+from .pieces import Pieces, add_options
+
 TITLES = {"worker": "ray::RayTrainWorker", "controller": "ray::TrainController"}
 """How Ray names the processes that may die."""
+
+ATTEMPTS = 3
 
 CONTROL = {
     "common_config": {"total_epoch": 24, "batch_size": 64},
@@ -37,27 +43,24 @@ CONTROL = {
 
 def main() -> None:
     options = arguments()
-    folder = Path(tempfile.mkdtemp(prefix="kills-"))
-    control = folder / "control.json"
+    pieces = Pieces(options)
+    control = pieces.folder / "control.json"
     control.write_text(json.dumps(CONTROL))
-    chance = random.Random(options.seed)
     command = [sys.executable, "-m", "lightpfp_ray.cli", "train", str(control)]
     command += ["--data", *options.data, "--workers", str(options.workers), "--cpus-per-worker"]
-    command += ["1", "--address", "local", "--cache", str(folder / "cache"), "--output"]
-    print(f"undisturbed run in {folder}")
-    began = time.monotonic()
-    subprocess.run([*command, str(folder / "calm")], check=True, capture_output=True)
-    print(f"{time.monotonic() - began:.0f} s")
-    moments = training_times(folder / "calm")
+    command += ["1", "--address", "local", "--cache", str(pieces.folder / "cache")]
+    command += ["--tracking-uri", f"sqlite:///{pieces.folder / 'mlflow.db'}", "--output"]
+    lasts = pieces.piece("calm", lambda folder: undisturbed(command, folder))
+    print(f"undisturbed: {lasts:.1f} s of training; all runs are in {pieces.folder}", flush=True)
     good = 0
     for number in range(options.kills):
         victim = ("worker", "controller", "driver")[number % 3]
+        after = random.Random(f"{options.seed} {number}").uniform(0, lasts)
         name = f"{number:02d}-{victim}"
-        after = chance.uniform(0, moments)
-        disturbed([*command, str(folder / name)], folder / name, victim, after)
-        found = differences(folder / "calm", folder / name)
-        good += not found
-        print(f"{name} killed {after:5.1f} s into training: {'; '.join(found) or 'equal'}")
+        told = pieces.piece(name, partial(trial, command, pieces.folder / "calm", victim, after))
+        good += not told["differences"]
+        said = "; ".join(told["differences"]) or "equal"
+        print(f"{name} killed {told['after']:5.1f} s into training: {said}", flush=True)
     print(f"{good} of {options.kills} end as the undisturbed run")
     sys.exit(good != options.kills)
 
@@ -68,7 +71,27 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    add_options(parser, "kills")
     return parser.parse_args()
+
+
+def undisturbed(command: list[str], folder: Path) -> float:
+    """Train; seconds from the first to the last record of the journal."""
+    command = [*command, str(folder / "run")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        raise SystemExit(f"{folder} failed:\n{(run.stdout + run.stderr)[-3000:]}")
+    return training_times(folder / "run")
+
+
+def trial(command: list[str], calm: Path, victim: str, after: float, folder: Path) -> dict:
+    """Train once more, with a kill: when it was, and what is not as in the undisturbed run."""
+    for attempt in range(ATTEMPTS):
+        output = folder / f"run-{attempt}"
+        if disturbed([*command, str(output)], output, victim, after):
+            return {"after": after, "differences": differences(calm / "run", output)}
+        after /= 2  # this run was quicker, and at its end before
+    raise SystemExit(f"{folder.name}: no process was there to be killed")
 
 
 def training_times(folder: Path) -> float:
@@ -77,34 +100,43 @@ def training_times(folder: Path) -> float:
     return times[-1] - times[0]
 
 
-def disturbed(command: list[str], folder: Path, victim: str, after: float) -> None:
-    """Run the command, kill the victim `after` seconds into the training, wait for the end."""
+def disturbed(command: list[str], folder: Path, victim: str, after: float) -> bool:
+    """Run the command, kill the victim `after` seconds into the training, wait for the end; whether
+    there was a victim.
+    """
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     journal = folder / "journal.jsonl"
     while run.poll() is None and not (journal.exists() and records(journal)):
         time.sleep(0.05)
     time.sleep(after)
-    kill(run, victim)
+    found = kill(run, victim)
     output, _ = run.communicate()
-    if victim == "driver":
+    if found and victim == "driver":
         wait_until_gone(run.pid)
         again = subprocess.run(command, capture_output=True, check=False)
         output, run.returncode = again.stdout + again.stderr, again.returncode
     if run.returncode:
-        raise SystemExit(f"{folder.name} failed:\n{output.decode()[-3000:]}")
+        raise SystemExit(f"{folder} failed:\n{output.decode()[-3000:]}")
+    return found
 
 
-def kill(run: subprocess.Popen, victim: str) -> None:
-    """SIGKILL to the driver, or to the first of its descendants with the title of the victim."""
+def kill(run: subprocess.Popen, victim: str) -> bool:
+    """SIGKILL to the driver, or to the first of its descendants with the title of the victim;
+    whether there was one.
+    """
     if run.poll() is not None:
-        return
+        return False
     if victim == "driver":
         run.kill()
-        return
+        return True
     for process in psutil.Process(run.pid).children(recursive=True):
-        if any(part.startswith(TITLES[victim]) for part in process.cmdline()):
-            process.send_signal(signal.SIGKILL)
-            return
+        try:
+            if any(part.startswith(TITLES[victim]) for part in process.cmdline()):
+                process.send_signal(signal.SIGKILL)
+                return True
+        except psutil.Error:
+            continue  # ended meanwhile
+    return False
 
 
 def wait_until_gone(driver: int) -> None:
