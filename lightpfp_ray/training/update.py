@@ -20,9 +20,10 @@ from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
-LINEAR_RATE, NETWORK_RATE = 0.1, 0.01
-"""Learning rate of the walkers by the kind of readout, in units of the stage's: a network does not
-converge with the rate that is best for a linear one.
+LINEAR_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 0.1, 0.01, 0.03
+"""Learning rates of the walkers in units of the stage's: with a linear readout, with a network, and
+of the radial functions under a network. A network does not converge with the rate that is best for
+a linear readout; the radial functions under it are slow to move with its own.
 """
 
 
@@ -70,13 +71,22 @@ def unpacked(model: MTP, flat: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     return found, flat[-N_SUMS:].reshape(3, 4)
 
 
+def _rate(name: str, network: bool) -> float:
+    """Of a walker, by the name of the parameter that it makes."""
+    if not network:
+        return LINEAR_RATE
+    return NETWORK_RADIAL_RATE if name.startswith("radial") else NETWORK_RATE
+
+
 class AdamWalk:
     """Adam on the walkers of some coordinates."""
 
     def __init__(self, model: MTP, coordinates: Coordinates) -> None:
         self.coordinates = coordinates
-        rate = NETWORK_RATE if model.widths else LINEAR_RATE
-        groups = [{"params": [walker], "rate": rate} for walker in coordinates.walkers.values()]
+        groups = [
+            {"params": [walker], "rate": _rate(name, bool(model.widths))}
+            for name, walker in coordinates.walkers.items()
+        ]
         self.adam = torch.optim.AdamW(groups, weight_decay=0.0)
 
     def decay(self, weight_decay: float) -> None:
