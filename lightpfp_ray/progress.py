@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ class Progress:
 
     def _print(self, record: dict[str, Any]) -> None:
         if record["type"] == "calibration":
-            click.echo(calibration_line(record))
+            click.echo("\n".join(calibration_lines(record)))
         else:
             self.first = self.first or record
             click.echo(epoch_line(record, self._time_left(record)))
@@ -103,11 +104,20 @@ def epoch_line(record: dict[str, Any], seconds_left: float) -> str:
     )
 
 
-def calibration_line(record: dict[str, Any]) -> str:
-    """The coefficients of the calibration stage."""
-    found = (record[f"{label}_coeff"] for label in SCALES)
-    named = ", ".join(f"{label} {value:.4g}" for label, value in zip(SCALES, found, strict=True))
-    return f"calibration: coefficients {named}"
+def calibration_lines(record: dict[str, Any]) -> list[str]:
+    """The coefficients of the calibration stage, and the weighted losses with those before."""
+    rows = {
+        "coefficient": {label: record[f"{label}_coeff"] for label in SCALES},
+        "weighted loss before": record["before"],
+        "weighted loss now": record["after"],
+    }
+    head = f"{'calibration':>22}" + "".join(f"{label:>11}" for label in SCALES)
+    return [head, *(f"{name:>22}{_cells(values)}" for name, values in rows.items())]
+
+
+def _cells(values: Mapping[str, float | None]) -> str:
+    found = (values[label] for label in SCALES)
+    return "".join(f"{'-' if v is None else f'{v:.4g}':>11}" for v in found)
 
 
 def duration(seconds: float) -> str:

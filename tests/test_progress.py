@@ -1,6 +1,6 @@
 """What a person sees of a run: each note once, at the latest when the run ends."""
 
-from lightpfp_ray.progress import Progress
+from lightpfp_ray.progress import Progress, calibration_lines
 
 
 def test_each_note_is_printed_once_and_none_is_lost_at_the_end(tmp_path, capsys):
@@ -11,3 +11,19 @@ def test_each_note_is_printed_once_and_none_is_lost_at_the_end(tmp_path, capsys)
         with notes.open("a") as file:
             file.write("worker 0 was lost\n")
     assert capsys.readouterr().out == "note: worker 1 was lost\nnote: worker 0 was lost\n"
+
+
+def test_calibration_shows_what_each_loss_weighed_before_and_weighs_now():
+    record = {
+        "energy_coeff": 300.0,
+        "forces_coeff": 0.25,
+        "stress_coeff": 0.0,
+        "before": {"energy": 0.01, "forces": 2.0, "stress": None},
+        "after": {"energy": 1.005, "forces": 1.005, "stress": None},
+    }
+    assert calibration_lines(record) == [
+        "           calibration     energy     forces     stress",
+        "           coefficient        300       0.25          0",
+        "  weighted loss before       0.01          2          -",
+        "     weighted loss now      1.005      1.005          -",
+    ]

@@ -3,10 +3,12 @@ one.
 """
 
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
 
+from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.training import checkpoint
 from lightpfp_ray.training.batches import WeightedSet
@@ -14,6 +16,7 @@ from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.linear import solve_reference_energies
 from lightpfp_ray.training.loss import LABELS
 
+from .data_samples import metals
 from .training_samples import (
     STAGES,
     InMemory,
@@ -161,6 +164,21 @@ def test_calibration_makes_the_weighted_losses_of_the_stage_before_equal(tmp_pat
     assert found["after"] == pytest.approx(dict(zip(LABELS, parts, strict=True)))
     assert found["before"]["energy"] == pytest.approx(before["energy_loss"])
     assert found["losses"]["forces"] == before["forces_loss"]
+
+
+def test_calibration_begins_with_weighted_losses_of_one_size(tmp_path):
+    journal = ListJournal()
+    structures = sets() | {"train": InMemory([structure_of(atoms) for atoms in metals(41)])}
+    lengths = (10, 20, 3)
+    stages = [
+        replace(s, epochs=n, lr=0.1, loss="mse") for s, n in zip(STAGES, lengths, strict=True)
+    ]
+    stages[-1] = replace(stages[-1], lr=0.01)
+    trained(tmp_path, structures, journal, stages=tuple(stages), batch_size=8)
+    found = next(r for r in journal.records if r["type"] == "calibration")
+    for train in [r["train"] for r in journal.records if r.get("stage") == "calibration"]:
+        parts = [found[f"{label}_coeff"] * train[f"{label}_loss"] for label in LABELS]
+        assert max(parts) <= 2 * min(parts)
 
 
 def test_reference_energies_are_the_least_squares_of_compositions():
