@@ -1,91 +1,123 @@
-"""Reading: this package against ase.io on the same extended XYZ, a whole preparation, and memory.
+"""Reading and preparation: this package against ase.io on the same extended XYZ; workers; memory.
 
-A file of structures of 64 atoms with forces and stress, written once. One process and one thread
-each; CPU time, so that other work on the machine does not count.
+A file of rattled crystals (64 atoms of Si: 28 edges an atom at 5 A, 43 at 6 A; 108 of Cu: 78 at
+6 A) with forces and stress, written once. One table:
 
-    read       the reader of this package, nothing kept
-    ase        ase.io.iread of the same file, nothing kept
-    prepare    read, filter, edges, split, written to the cache: what a training waits for, without
-               Ray; `--workers` processes share the blocks of the file, as Ray's tasks do
-    memory     the largest resident memory of a process that prepares the file
+    ase          ase.io.iread of the file, nothing kept
+    read         the reader of this package, nothing kept
+    prepare      all that makes a cache, in one process without Ray: hash of the file, blocks, read,
+                 filter, edges, split, parts, sets
+    ray x1, x2   the same as a training does it, by Ray Data with so many CPUs, the workers started
+                 before; wall time alone counts, the CPU time is the driver's
+    again        a second start in a new process, from the first import to structures ready for a
+                 training, beside Ray's own start: the file hashed, the cache found, mapped, looked
+                 at by the doctor's short check
 
-    python benchmarks/ingest.py --atoms 1000000 --cutoff 6 --workers 1 2
+Each in a process of its own, with one thread. CPU s do not count what else runs on the machine, and
+are compared with ASE's; wall s of `ray` and `again` need a quiet machine with a core for each
+worker and one for the driver. MiB: the largest resident memory of the process.
+
+    python benchmarks/ingest.py --atoms 1000000 --crystal Cu --cutoff 6 --workers 1 2
 """
 
 from __future__ import annotations
 
 import argparse
 import multiprocessing
+import os
 import resource
 import shutil
 import tempfile
 import time
-from itertools import repeat
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from ase.build import bulk
 
-from lightpfp_ray.data.inputs import Options
-from lightpfp_ray.data.prepare import PARTS, prepare_block
-from lightpfp_ray.data.read import Block, blocks_of, read_structures
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.data.write import extxyz_of
 
 DISTINCT = 200
 """Structures that differ; the file holds them again and again."""
 
+REPEATS = {"Si": 2, "Cu": 3}
+"""Crystal -> repeats of its cubic cell."""
+
+SETTINGS = {"max_energy": 1e38, "max_forces": 1e38, "seed": 0, "test_fraction": 0.1}
+
+
+@dataclass(frozen=True)
+class Cost:
+    cpu: float  # s
+    wall: float  # s
+    memory: float  # MiB
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--atoms", type=int, default=1_000_000)
+    parser.add_argument("--crystal", choices=REPEATS, default="Si")
     parser.add_argument("--cutoff", type=float, default=6.0)
-    parser.add_argument("--workers", type=int, nargs="+", default=[1])
+    parser.add_argument("--workers", type=int, nargs="*", default=[1, 2])
     parser.add_argument("--without-ase", action="store_true")
     options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
     folder = Path(tempfile.mkdtemp(prefix="ingest-"))
     try:
-        path, atoms = written(folder / "a.extxyz", options.atoms)
+        path, atoms = written(folder / "a.extxyz", options.crystal, options.atoms)
         size = path.stat().st_size / 2**20
-        print(f"{atoms:,} atoms, {size:,.0f} MiB, cutoff {options.cutoff} A")
-        print(f"{'':12}{'CPU s':>9}{'wall s':>9}{'atoms/CPU s':>13}{'MiB':>8}")
-        report("read", atoms, in_process(read, path))
-        if not options.without_ase:
-            report("ase", atoms, in_process(read_with_ase, path))
-        for workers in options.workers:
-            cache = folder / f"cache-{workers}"
-            report(f"prepare x{workers}", atoms, prepare(path, cache, options.cutoff, workers))
-            shutil.rmtree(cache)
+        print(f"{options.crystal}, {atoms:,} atoms, {size:,.0f} MiB, cutoff {options.cutoff} A")
+        print(f"{'':10}{'CPU s':>8}{'wall s':>8}{'atoms/CPU s':>13}{'of ASE':>8}{'MiB':>7}")
+        measure(path, atoms, folder, options)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def written(path: Path, atoms: int) -> tuple[Path, int]:
+def measure(path: Path, atoms: int, folder: Path, options: argparse.Namespace) -> None:
+    ase = None
+    if not options.without_ase:
+        ase = in_process(read_with_ase, path)
+        report("ase", atoms, ase, ase)
+    report("read", atoms, in_process(read, path), ase)
+    cost = in_process(prepare, path, folder / "alone", options.cutoff)
+    report("prepare", atoms, cost, ase)
+    n_edges = count_of_edges(folder / "alone")
+    shutil.rmtree(folder / "alone")
+    first = None
+    for workers in options.workers:
+        cache = folder / f"cache-{workers}"
+        wall = apart(prepare_with_ray, path, cache, options.cutoff, workers)
+        ratio = "" if first is None else f"{first / wall:8.2f} times as fast as the first"
+        print(f"ray x{workers:<5}{'':8}{wall:8.2f}{ratio}", flush=True)
+        first = first or wall
+    if options.workers:
+        of_ray, rest = apart(start_again, path, cache, options.cutoff)
+        print(f"{'again':10}{'':8}{rest:8.2f}  beyond {of_ray:.2f} s of Ray's own start")
+    print(f"{n_edges / atoms:.1f} edges an atom")
+
+
+def written(path: Path, crystal: str, atoms: int) -> tuple[Path, int]:
     """A file of about so many atoms, and their number."""
     rng = np.random.default_rng(0)
-    crystal = bulk("Si", cubic=True).repeat(2)
-    texts = []
+    cell = bulk(crystal, cubic=True).repeat(REPEATS[crystal])
+    size, texts = len(cell), []
     for _ in range(DISTINCT):
         structure = Structure(
-            numbers=crystal.numbers,
-            positions=crystal.positions + 0.1 * rng.normal(size=(64, 3)),
-            cell=crystal.cell.array,
+            numbers=cell.numbers,
+            positions=cell.positions + 0.1 * rng.normal(size=(size, 3)),
+            cell=cell.cell.array,
             pbc=np.ones(3, bool),
-            energy=float(-300 + rng.normal()),
-            forces=rng.normal(size=(64, 3)),
+            energy=float(-4.7 * size + rng.normal()),
+            forces=rng.normal(size=(size, 3)),
             stress=0.01 * rng.normal(size=6),
         )
         texts.append(extxyz_of(structure).encode())
-    count = -(-atoms // 64)
+    count = -(-atoms // size)
     with path.open("wb") as file:
         for n in range(count):
             file.write(texts[n % DISTINCT])
-    return path, 64 * count
-
-
-def read(path: Path) -> None:
-    for _ in read_structures(path):
-        pass
+    return path, size * count
 
 
 def read_with_ase(path: Path) -> None:
@@ -95,40 +127,95 @@ def read_with_ase(path: Path) -> None:
         pass
 
 
-def prepare_some(path: Path, cache: Path, cutoff: float, share: int, workers: int) -> None:
-    """A worker's share of the blocks."""
-    options = Options(cutoff, 1e38, 1e38, 0, 0.1)
-    blocks: list[Block] = blocks_of(path, path.name)
-    for n in range(share, len(blocks), workers):
-        prepare_block(blocks[n], None, cache, f"{n:06d}", options)
+def read(path: Path) -> None:
+    from lightpfp_ray.data.read import read_structures
+
+    for _ in read_structures(path):
+        pass
 
 
-def prepare(path: Path, cache: Path, cutoff: float, workers: int) -> tuple[float, float, float]:
+def prepare(path: Path, cache: Path, cutoff: float) -> None:
+    """What `cluster.dataset.prepare` does, one block after the other."""
+    from lightpfp_ray.data.inputs import Options, inputs_of
+    from lightpfp_ray.data.prepare import PARTS, gather, prepare_block
+    from lightpfp_ray.data.read import blocks_of
+
+    options = Options(cutoff, **SETTINGS)
     (cache / PARTS).mkdir(parents=True)
-    arguments = [(path, cache, cutoff, share, workers) for share in range(workers)]
+    files, skipped = inputs_of([str(path)], []), []
+    for number, block in enumerate(blocks_of(path, path.name)):
+        skipped += prepare_block(block, None, cache, f"{number:06d}", options)
+    gather(cache, files, options, skipped)
+
+
+def count_of_edges(cache: Path) -> int:
+    from lightpfp_ray.data import flat, schema
+
+    return sum(len(flat.opened(cache / s).arrays["neighbors"]) for s in schema.SPLITS)
+
+
+def prepare_with_ray(path: Path, cache: Path, cutoff: float, workers: int) -> float:
+    """Wall s, of a Ray whose workers run already."""
+    import ray
+
+    from lightpfp_ray.cluster.dataset import prepare
+
+    ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
+    small = [written(path.parent / f"{n}.extxyz", "Cu", 1000)[0] for n in range(2 * workers)]
+    prepare(list(map(str, small)), [], cutoff=cutoff, cache_root=cache, **SETTINGS)
     began = time.perf_counter()
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        found = pool.starmap(measured, zip(repeat(prepare_some), arguments), chunksize=1)
+    prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
     wall = time.perf_counter() - began
-    return sum(f[0] for f in found), wall, max(f[2] for f in found)
+    ray.shutdown()
+    return wall
 
 
-def in_process(work, *arguments) -> tuple[float, float, float]:
-    """CPU s, wall s and MiB of a function in a process of its own."""
+def start_again(path: Path, cache: Path, cutoff: float) -> tuple[float, float]:
+    """s of Ray's start with its import, and of all else until the structures are at hand."""
+    began = time.perf_counter()
+    from lightpfp_ray.cluster.session import ray_session
+
+    with ray_session("local", verbose=False):
+        of_ray = time.perf_counter() - began
+        from lightpfp_ray.cluster.dataset import prepare
+        from lightpfp_ray.doctor.brief import brief
+        from lightpfp_ray.preflight import opened_sets
+
+        manifest = prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
+        assert manifest.reused
+        sets = opened_sets(manifest)
+        list(brief(sets["train"], manifest.cutoff))
+        return of_ray, time.perf_counter() - began - of_ray
+
+
+def apart(work, *arguments):
+    """What a function gives, in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(measured, (work, arguments))
+        return pool.apply(work, arguments)
 
 
-def measured(work, arguments: tuple) -> tuple[float, float, float]:
+def in_process(work, *arguments) -> Cost:
+    return apart(measured, work, arguments)
+
+
+def measured(work, arguments: tuple) -> Cost:
+    """The function is first done with a small file, so that no import counts."""
+    with tempfile.TemporaryDirectory() as folder:
+        small = written(Path(folder) / "a.extxyz", "Cu", 1000)[0]
+        work(small, *([Path(folder) / "cache", *arguments[2:]] if arguments[1:] else []))
     cpu, wall = time.process_time(), time.perf_counter()
     work(*arguments)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return time.process_time() - cpu, time.perf_counter() - wall, memory
+    return Cost(time.process_time() - cpu, time.perf_counter() - wall, memory)
 
 
-def report(name: str, atoms: int, found: tuple[float, float, float]) -> None:
-    cpu, wall, memory = found
-    print(f"{name:12}{cpu:9.2f}{wall:9.2f}{atoms / cpu:13,.0f}{memory:8.0f}", flush=True)
+def report(name: str, atoms: int, cost: Cost, ase: Cost | None) -> None:
+    ratio = ase.cpu / cost.cpu if ase else np.nan
+    print(
+        f"{name:10}{cost.cpu:8.2f}{cost.wall:8.2f}{atoms / cost.cpu:13,.0f}{ratio:8.2f}"
+        f"{cost.memory:7.0f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

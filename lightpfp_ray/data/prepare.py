@@ -31,9 +31,9 @@ from .structure import Structure
 PARTS = "parts"
 """Folder of what the tasks wrote, in a cache that is being made."""
 
-PART_ATOMS = 8_000
-"""Atoms that a task keeps in memory before it writes them: few, so that they stay near the
-processor, and the pages of freed ones are used again.
+PART_BYTES = 3 * 2**20
+"""What a task keeps in memory before it writes it: little, so that it stays near the processor, and
+the memory of what was written is used again.
 """
 
 Skipped = list[tuple[str, str]]
@@ -94,12 +94,13 @@ class _Part:
     def __init__(self, path: Path) -> None:
         self.writer = pa.ipc.new_file(path, schema.SCHEMA)
         self.pending: list[tuple[str, Structure, Edges]] = []
-        self.n_atoms = 0
+        self.n_bytes = 0
 
     def add(self, content: str, structure: Structure, edges: Edges) -> None:
         self.pending.append((content, structure, edges))
-        self.n_atoms += len(structure.numbers)
-        if self.n_atoms >= PART_ATOMS:
+        arrays = (structure.positions, structure.forces, edges.neighbor_E, edges.shift_E3)
+        self.n_bytes += sum(array.nbytes for array in arrays if array is not None)
+        if self.n_bytes >= PART_BYTES:
             self._write()
 
     def close(self) -> None:
@@ -109,7 +110,7 @@ class _Part:
     def _write(self) -> None:
         if self.pending:
             self.writer.write_table(schema.rows_of(*zip(*self.pending, strict=True)))
-        self.pending, self.n_atoms = [], 0
+        self.pending, self.n_bytes = [], 0
 
 
 class _Lone(NamedTuple):
