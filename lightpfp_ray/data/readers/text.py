@@ -19,7 +19,7 @@ MAX_ATOMS = 10_000_000
 MAX_LINE = 2**20
 """Bytes; a longer line is no text."""
 
-BLOCK_ATOMS = 50_000
+BLOCK_ATOMS = 25_000
 """A block ends with the structure that brings it to so many atoms: this bounds the memory of a
 task, most of which is the edges.
 """
