@@ -83,7 +83,6 @@ class Session:
 
     def connect(self) -> None:
         """Raises UserError where a cluster does not answer."""
-        import ray
 
         quiet = {
             "log_to_driver": self.verbose,
@@ -93,7 +92,7 @@ class Session:
             for name, value in LOCAL_SETTINGS.items():
                 os.environ.setdefault(name, value)
             with chdir(BESIDE_THE_PACKAGE):
-                ray.init(address="local", include_dashboard=False, **quiet)
+                _start(quiet)
         elif not self.borrowed:
             with chdir(BESIDE_THE_PACKAGE):
                 _join(self.address, quiet)
@@ -159,19 +158,33 @@ def _hide_losses() -> None:
     worker.print_to_stdstream = others
 
 
+def _start(quiet: dict) -> None:
+    import ray
+
+    try:
+        ray.init(address="local", include_dashboard=False, **quiet)
+    except Exception as error:
+        raise UserError(
+            f"Ray does not start on this machine ({_first_line(error)}): is it busy, or out of "
+            "memory or disk? Try again, or name a running cluster with --address"
+        ) from None
+
+
 def _join(address: str, quiet: dict) -> None:
     import ray
 
     try:
         ray.init(address=address, **quiet)
     except Exception as error:
-        said = (
-            str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        )
         raise UserError(
-            f"the Ray cluster at {address!r} does not answer ({said}): start it, or give --address "
-            "local for a Ray of this command's own"
+            f"the Ray cluster at {address!r} does not answer ({_first_line(error)}): start it, or "
+            "give --address local for a Ray of this command's own"
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    said = str(error).strip()
+    return said.splitlines()[0][:120] if said else type(error).__name__
 
 
 def resources(
