@@ -9,8 +9,8 @@ from lightpfp_ray.errors import UserError
 from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
-from lightpfp_ray.training.finetune import held_out_ridge
-from lightpfp_ray.training.linear import equations, linear_part, refit, set_linear_part
+from lightpfp_ray.training.finetune import held_out_ridge, search_from
+from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit, set_linear_part
 from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.pairs import CENTER, SharedPairs, keep_shared, parts_of
@@ -49,11 +49,6 @@ def tuned(folder, start, structures, **changes):
     return loop.run(), journal.records
 
 
-def test_a_start_is_not_searched_for(tmp_path, potential):
-    _, records = tuned(tmp_path, potential, sets(12))
-    assert not [r for r in records if r["type"] == "search"]
-
-
 def test_reference_energies_are_solved_anew_for_the_data(tmp_path, potential):
     """Another zero of energy for each element changes E0, and nothing else."""
     shift = {13: 5.0, 28: -3.0, 29: 11.0}
@@ -63,7 +58,12 @@ def test_reference_energies_are_solved_anew_for_the_data(tmp_path, potential):
         for split, found in there.items()
     }
     still = (Stage("stage_1", 1, 1e-12, 1.0, 1.0, 1.0),)
-    options = {"stages": still, "least_squares_start": False, "least_squares_stages": False}
+    options = {
+        "stages": still,
+        "starts": 1,
+        "least_squares_start": False,
+        "least_squares_stages": False,
+    }
     a, _ = tuned(tmp_path / "a", potential, there, **options)
     b, _ = tuned(tmp_path / "b", potential, here, **options)
     moved = (b.species_coeffs - a.species_coeffs).detach()
@@ -118,6 +118,21 @@ def test_fine_tuning_lowers_the_loss_that_it_began_with(tmp_path, potential):
         losses.append(float(x @ found.matrix_PP @ x - 2 * found.right_P @ x + found.square))
     assert losses[1] < losses[0]
     assert not torch.equal(parameters(model), parameters(potential))
+
+
+@pytest.mark.parametrize("starts", [1, 2])
+def test_a_search_begins_at_the_potential_and_never_ends_above_it(potential, starts):
+    train = WeightedSet.of(sets(12)["train"], {})
+
+    def loss(model):
+        return loss_of(model, train, GOAL, "mse", train.everything, CONTEXT)
+
+    model = copy_of(potential)
+    losses = [loss(model)]
+    for _ in range(2):
+        assert len(search_from(model, train, GOAL, "mse", starts, 0, CONTEXT)) == starts
+        losses.append(loss(model))
+    assert losses[0] > losses[1] >= losses[2]
 
 
 def test_parts_of_pairs_add_up_and_leave_no_mean():

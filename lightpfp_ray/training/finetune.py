@@ -4,12 +4,14 @@ structures ask.
     min_x  L(x) + ridge |D^(1/2) (x - x_0)|^2,     D the diagonal of the normal matrix
 
 x_0 are the xi and E0 that were there. The ridge is the one with the least loss of structures that
-were left out, in folds: few structures do not decide on all of xi.
+were left out, in folds: few structures do not decide on all of xi. The radial functions are one of
+the starts that are searched from, so that a start from scratch is never the better one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 
 import numpy as np
 
@@ -17,7 +19,8 @@ from ..mtp.engine import NormalEquations
 from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
-from .linear import RIDGES, equations, linear_part, loss_at, solution
+from .linear import RIDGES, equations, linear_part, loss_at, loss_of, solution
+from .search import search
 
 FOLDS = 5
 TRIED = tuple(10.0**power for power in range(-10, 2))
@@ -50,6 +53,26 @@ def held_out_ridge(
 
     tried = [least, *(ridge for ridge in TRIED if ridge > least)]
     return tried[int(np.argmin([loss(ridge) for ridge in tried]))]
+
+
+def search_from(
+    model: MTP,
+    train: WeightedSet,
+    coefficients: Mapping[str, float],
+    power: str,
+    starts: int,
+    seed: int,
+    context: WorkerContext,
+) -> list[float]:
+    """`search` with the radial functions that a potential has as the first start; what it finds is
+    kept where it lowers the loss of a larger sample. The losses of the starts.
+    """
+    before, sample = deepcopy(model.state_dict()), train.sample(seed)
+    loss = loss_of(model, train, coefficients, power, sample, context)
+    losses = search(model, train, coefficients, starts, seed, context)
+    if not loss_of(model, train, coefficients, power, sample, context) < loss:
+        model.load_state_dict(before)
+    return losses
 
 
 def _mean(parts: list[NormalEquations]) -> NormalEquations:

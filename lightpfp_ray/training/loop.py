@@ -24,7 +24,7 @@ from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
 from .context import Structures, WorkerContext
 from .coordinates import Coordinates, Maps
-from .finetune import held_out_ridge
+from .finetune import held_out_ridge, search_from
 from .linear import refit, solve_reference_energies
 from .loss import LABELS, figures, sums
 from .options import Options, refuse_contradiction
@@ -115,16 +115,13 @@ class Loop:
         self._finish(stage, coefficients)
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        """The linear part of least squares, and coordinates to walk in."""
-        options, fresh = self.plan.options, self.progress.stage == 0 and not self.tunes
-        if fresh and options.share_pairs:
-            keep_shared(self.model)
-        elif fresh and options.starts > 1:
-            losses = search(
-                self.model, self.train, coefficients, options.starts, self.plan.seed, self.context
-            )
-            self._write("search", losses=losses)
+        """Coordinates to walk in, at what least squares give; before stage 1 radial functions."""
+        options, first = self.plan.options, self.progress.stage == 0
+        if first and not self.tunes:
+            self._choose_radial(coefficients)
         self._refit(stage, coefficients)
+        if first and self.tunes:
+            self._improve_radial(coefficients, stage.loss)
         maps = Maps.identity(self.model)
         if options.whitening:
             maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
@@ -135,6 +132,23 @@ class Loop:
         for name in ("good", "last"):
             self._keep(name)
         self.progress.began(self._figures(self.train, coefficients, stage.loss))
+
+    def _choose_radial(self, coefficients: Mapping[str, float]) -> None:
+        """The best of some random radial functions, or of one what the pairs share."""
+        starts, seed = self.plan.options.starts, self.plan.seed
+        if self.plan.options.share_pairs:
+            keep_shared(self.model)
+        elif starts > 1:
+            losses = search(self.model, self.train, coefficients, starts, seed, self.context)
+            self._write("search", losses=losses)
+
+    def _improve_radial(self, coefficients: Mapping[str, float], power: str) -> None:
+        """Of a linear readout: the radial functions that are there, or a better start."""
+        options = self.plan.options
+        if options.starts > 1 and not (options.share_pairs or self.model.widths):
+            place = (options.starts, self.plan.seed, self.context)
+            losses = search_from(self.model, self.train, coefficients, power, *place)
+            self._write("search", losses=losses)
 
     def _refit(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
