@@ -26,7 +26,7 @@ from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
-from .training.search import FEW, LONG, MANY, SHORT
+from .training.search import BEST, FEW, LONG, MANY, SHORT
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -180,7 +180,8 @@ def search_s(starts: int, size: int, counts: Sequence[int], seconds: Sequence[fl
 def search_work(starts: int, size: int) -> tuple[int, int]:
     """Iterations of a search, and structures of all of them."""
     of_starts = starts * SHORT * min(FEW, size)
-    return starts * SHORT + LONG, of_starts + LONG * min(MANY, size)
+    long = min(BEST, starts) * LONG
+    return starts * SHORT + long, of_starts + long * min(MANY, size)
 
 
 def probe(

@@ -1,5 +1,6 @@
 """The search for a start: a little variable projection from some random radial functions,
-on some of the structures; the one of the lowest loss is where the training begins.
+on some of the structures; the best of them go on, on more structures, and the training begins where
+the loss is lowest.
 
 The loss of the radial functions has a few deep minima, which differ by factors; a handful of starts
 tells them apart in seconds, what a single long training cannot.
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,10 +22,12 @@ from .start import orthonormal, radial_gram, random_radial
 from .varpro import VariableProjection
 
 FEW, MANY = 32, 256
-"""Structures on which the starts are told apart, and on which the best one goes on."""
+"""Structures on which the starts are told apart, and on which the best of them go on."""
 
 SHORT, LONG = 20, 40
-"""Iterations of each start, and of the best one after that."""
+"""Iterations of each start, and of each of the best after that."""
+
+BEST = 3
 
 
 def search(
@@ -41,34 +43,42 @@ def search(
     solve_reference_energies(model, few, context)
     orthonormal_QQ = orthonormal(radial_gram(model.radial, few, few.everything, context))
     generator = torch.Generator().manual_seed(seed + 1)
-    found = []
+    begun = []
     for start in range(starts):
         if start:
             coeffs = random_radial(model.radial_coeffs.shape, orthonormal_QQ, generator)
             with torch.no_grad():
                 model.radial_coeffs.copy_(coeffs)
-        loss = _improve(model, few, coefficients, orthonormal_QQ, SHORT, context)
-        found.append((loss, model.radial_coeffs.detach().clone()))
-    losses = [loss for loss, _ in found]
-    with torch.no_grad():
-        model.radial_coeffs.copy_(found[int(np.argmin(losses))][1])
+        begun.append(_improved(model, few, coefficients, orthonormal_QQ, SHORT, context))
     many = train.part(train.sample(seed, MANY))
-    _improve(model, many, coefficients, orthonormal_QQ, LONG, context)
-    return losses
+    best = []
+    for _, coeffs in sorted(begun, key=_loss)[:BEST]:
+        with torch.no_grad():
+            model.radial_coeffs.copy_(coeffs)
+        best.append(_improved(model, many, coefficients, orthonormal_QQ, LONG, context))
+    with torch.no_grad():
+        model.radial_coeffs.copy_(min(best, key=_loss)[1])
+    return [loss for loss, _ in begun]
 
 
-def _improve(
+def _loss(found: tuple[float, Tensor]) -> float:
+    return found[0]
+
+
+def _improved(
     model: MTP,
     some: WeightedSet,
     coefficients: Mapping[str, float],
     orthonormal_QQ: Tensor,
     iterations: int,
     context: WorkerContext,
-) -> float:
-    """Iterate from the radial functions that a potential has; its loss at the end."""
+) -> tuple[float, Tensor]:
+    """Iterate from the radial functions that a potential has; loss and radial coefficients at the
+    end.
+    """
     maps = Maps.identity(model).with_radial(orthonormal_QQ)
     walk = VariableProjection(model, Coordinates(model, maps))
     for _ in range(iterations):
         if walk.iterate(model, some, coefficients, context) is None:
             break
-    return walk.method.value
+    return walk.method.value, model.radial_coeffs.detach().clone()
