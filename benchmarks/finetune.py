@@ -108,7 +108,7 @@ def _zero_shot(
             for split, some in (("train", train), ("test", test))
         }
         solve_reference_energies(model, WeightedSet.of(sets["train"], {}), LocalContext())
-        found = evaluate(model, Blocks(sets["test"])).errors
+        found = evaluate(model, Blocks(sets["test"]))
     return found["energy_mae"], found["forces_mae"]
 
 

@@ -114,7 +114,7 @@ def _batches(model: MTP, structures: Sequence[Structure]):
 
 
 def _errors(model: MTP, structures: Sequence[Structure]) -> dict[str, Any]:
-    return evaluate(model, _batches(model, structures)).errors
+    return evaluate(model, _batches(model, structures))
 
 
 def _by_group(structures: Sequence[Structure]) -> dict[str, list[Structure]]:

@@ -100,14 +100,14 @@ def names_of(kinds: int) -> list[str]:
 
 @cache
 def _unit(name: str) -> Atoms:
-    """The primitive cell with a = 1, of the elements that stand for the kinds."""
+    """The primitive cell with a = 10 A, of the elements that stand for the kinds."""
     prototype = PROTOTYPES[name]
     c, gamma = prototype.shape
     return crystal(
         [ROLES[kind] for kind, _ in prototype.sites],
         [position for _, position in prototype.sites],
         spacegroup=prototype.group,
-        cellpar=[1, 1, c, 90, 90, gamma],
+        cellpar=[10, 10, 10 * c, 90, 90, gamma],
         primitive_cell=True,
         onduplicates="keep",
     )
