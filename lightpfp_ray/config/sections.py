@@ -23,6 +23,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ..zoo.models import NAMES
 from .mistakes import CONTRADICTION, shown
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -40,18 +41,7 @@ NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_whole)]
 
 Loss = Literal["mse", "l1"]
-PRETRAINED = (
-    "",
-    "ALL_ELEMENTS_SMALL_5",
-    "ALL_ELEMENTS_SMALL_6",
-    "ALL_ELEMENTS_SMALL_7",
-    "ALL_ELEMENTS_LARGE_5",
-    "ALL_ELEMENTS_LARGE_6",
-    "ALL_ELEMENTS_LARGE_7",
-    "ALL_ELEMENTS_SMALL_NN_6",
-    "ORGANIC",
-    "ORGANIC_SMALL_NN",
-)
+PRETRAINED, PATH = ("", *NAMES), r"[/.\\]"
 
 
 def _named_or_path(value: Any) -> Any:
@@ -63,7 +53,6 @@ def _named_or_path(value: Any) -> Any:
     raise ValueError("no such name")
 
 
-PATH = r"[/.\\]"
 Pretrained = Annotated[
     str,
     BeforeValidator(_named_or_path),
