@@ -178,13 +178,13 @@ def start_again(path: Path, cache: Path, cutoff: float) -> tuple[float, float]:
     with ray_session("local", verbose=False):
         of_ray = time.perf_counter() - began
         from lightpfp_ray.cluster.dataset import prepare
-        from lightpfp_ray.doctor.brief import brief
+        from lightpfp_ray.doctor.kept import kept_brief
         from lightpfp_ray.preflight import opened_sets
 
         manifest = prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
         assert manifest.reused
         sets = opened_sets(manifest)
-        list(brief(sets["train"], manifest.cutoff))
+        kept_brief(manifest, sets["train"])
         return of_ray, time.perf_counter() - began - of_ray
 
 

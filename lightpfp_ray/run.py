@@ -23,7 +23,7 @@ from .config import ControlFile
 from .data.filter import Limits
 from .data.keys import Keys
 from .data.read import expand_paths
-from .doctor.brief import brief
+from .doctor.kept import kept_brief
 from .evaluation import table
 from .output import OutputFolder
 from .preflight import label_notes, opened_sets, refuse_bad, refuse_zoo
@@ -138,7 +138,7 @@ def _structures(
         output.refuse_other_data(manifest.as_dict())
     for line in label_notes(control.stages, sets):
         click.echo(f"note: {line}")
-    for finding in brief(sets["train"], manifest.cutoff):
+    for finding in kept_brief(manifest, sets["train"]):
         click.echo(f"doctor, {finding.level}: {finding.line()}")
     return manifest, sets
 
