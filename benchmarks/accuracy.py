@@ -27,8 +27,9 @@ from lightpfp_ray.config import ControlFile, load_control
 from lightpfp_ray.data import flat
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.data.neighbors import search
+from lightpfp_ray.data.parts import write_part
 from lightpfp_ray.data.read import read_structures
-from lightpfp_ray.data.schema import content_hash, rows_of
+from lightpfp_ray.data.schema import content_hash
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
@@ -128,9 +129,10 @@ def structures_of(name: str, held_out: bool) -> tuple[list[Structure], list[Stru
 def written(folder: Path, split: str, structures: Sequence[Structure], cutoff: float):
     """Structures on disk with their edges, as the training maps them."""
     found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
-    ids = [content_hash(s) for s in structures]
     folder.mkdir(exist_ok=True)
-    flat.write(folder / split, lambda: [rows_of(ids, structures, found)])
+    with tempfile.TemporaryDirectory() as beside:
+        part = write_part(Path(beside) / split, map(content_hash, structures), structures, found)
+        flat.join(folder / split, [part])
     return StructureSet.open(folder, split)
 
 

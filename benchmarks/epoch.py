@@ -19,13 +19,11 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import torch
 from ase.build import bulk
 
@@ -33,7 +31,7 @@ from lightpfp_ray.config.stages import Stage
 from lightpfp_ray.data import flat
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.data.neighbors import search
-from lightpfp_ray.data.schema import content_hash, rows_of
+from lightpfp_ray.data.parts import write_part
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
@@ -90,14 +88,21 @@ def arguments() -> argparse.Namespace:
 def written(cache: Path, n_atoms: int) -> StructureSet:
     """A cache of about `n_atoms` atoms for training and a few structures for testing."""
     cache.mkdir()
-    table = distinct_rows()
-    per_table = pa.compute.sum(table["n_atoms"]).as_py()
-    flat.write(cache / "train", lambda: renamed(table, math.ceil(n_atoms / per_table)))
-    flat.write(cache / "test", lambda: [table.slice(0, 2)])
+    structures = distinct()
+    found = [search(s.positions, s.cell, s.pbc, CUTOFF) for s in structures]
+    times = math.ceil(n_atoms / sum(len(s.numbers) for s in structures))
+    rng = np.random.default_rng(0)
+    sets = {"train": (structures * times, found * times), "test": (structures[:2], found[:2])}
+    for split, (some, edges) in sets.items():
+        # names that differ, so that equals are spread over the order of the set
+        names = (rng.bytes(32).hex() for _ in some)
+        part = write_part(cache / f"part-{split}", names, some, edges)
+        flat.join(cache / split, [part])
+        shutil.rmtree(part)
     return StructureSet.open(cache, "train")
 
 
-def distinct_rows() -> pa.Table:
+def distinct() -> list[Structure]:
     """Rattled cells with random labels of the size of real ones."""
     rng = np.random.default_rng(0)
     structures = []
@@ -108,16 +113,7 @@ def distinct_rows() -> pa.Table:
         n, cell = len(atoms), atoms.cell.array
         labels = -4.0 * n + rng.normal(), rng.normal(size=(n, 3)), 0.01 * rng.normal(size=6)
         structures.append(Structure(atoms.numbers, atoms.positions, cell, atoms.pbc, *labels))
-    found = [search(s.positions, s.cell, s.pbc, CUTOFF) for s in structures]
-    return rows_of([content_hash(s) for s in structures], structures, found)
-
-
-def renamed(table: pa.Table, times: int) -> Iterator[pa.Table]:
-    """The same rows as other structures, so that they are spread over the order of the set."""
-    rng = np.random.default_rng(0)
-    for _ in range(times):
-        ids = pa.array([rng.bytes(32).hex() for _ in range(len(table))])
-        yield table.set_column(0, table.schema.field("id"), ids)
+    return structures
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lightpfp_ray.data import prepare
+from lightpfp_ray.data import parts
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.data.filter import BAD_LABEL, TOO_CLOSE
 from lightpfp_ray.data.read import read_structures
@@ -17,7 +17,7 @@ from .test_data_dataset import assert_equal
 def test_the_sets_do_not_depend_on_how_blocks_and_parts_are_cut(tmp_path, monkeypatch):
     path = written(tmp_path / "a.extxyz", metals(8) + oddities())
     whole = prepared(tmp_path / "whole", path, size=100)
-    monkeypatch.setattr(prepare, "PART_BYTES", 500)
+    monkeypatch.setattr(parts, "BUFFER", 500)
     cut = prepared(tmp_path / "cut", path, size=5)
     assert cut.as_dict() == whole.as_dict()
     first, second = (StructureSet.open(m.path, "train") for m in (whole, cut))

@@ -6,16 +6,10 @@ import numpy as np
 import pytest
 
 from lightpfp_ray.data.ase_files import structure_of
-from lightpfp_ray.data.neighbors import search
 from lightpfp_ray.data.schema import content_hash, rows_of, split_of, structures_of
 
 from .data_samples import metals, oddities
 from .test_data_read import assert_same
-
-
-def table_of(structures, cutoff=4.0):
-    found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
-    return rows_of([content_hash(s) for s in structures], structures, found)
 
 
 def test_structures_come_back_from_rows_exactly():
@@ -23,11 +17,11 @@ def test_structures_come_back_from_rows_exactly():
         replace(structure_of(a), source=f"x#{n}", weight=0.5 + n, group=f"g{n % 2}")
         for n, a in enumerate(metals(3) + oddities())
     ]
-    back = structures_of(table_of(structures))
+    back = structures_of(rows_of(structures))
     assert_same(back, structures)
     for name in ("source", "weight", "group"):
         assert [getattr(s, name) for s in back] == [getattr(s, name) for s in structures]
-    assert table_of([]).num_rows == 0
+    assert rows_of([]).num_rows == 0
 
 
 def test_the_hash_is_of_the_content_alone():

@@ -12,52 +12,34 @@ reads it; over a network file system too, once a machine.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import UserError
-from .schema import SCHEMA
+from .parts import OF_ATOMS, OF_EDGES, ROWS, TABLE, rows_of
 
 VERSION = 1
 """Raised when the files or their meaning change; part of the key of the cache."""
 
-OF_ATOMS = {
-    "numbers": ("<i2", ()),  # atomic numbers
-    "positions": ("<f8", (3,)),  # A
-    "forces": ("<f8", (3,)),  # eV/A, NaN where absent
-    "first_edge": ("<i8", ()),
-    "n_edges": ("<i4", ()),
-}
-OF_EDGES = {
-    "neighbors": ("<i4", ()),  # counted from the first atom of the structure
-    # int8 would save 3 bytes of 10, and refuse positions far outside the cell.
-    "shifts": ("<i2", (3,)),
-}
-"""dtype and shape of a row."""
+ARRAYS = OF_ATOMS | {"first_edge": ("<i8", ())} | OF_EDGES
+"""dtype and shape of a row; first_edge is the sum of n_edges before it."""
 
-COLUMNS = {
-    "numbers": "numbers",
-    "positions": "positions",
-    "forces": "forces",
-    "n_edges": "edges_of_atom",
-    "neighbors": "neighbor",
-    "shifts": "shift",
-}
-"""Array -> column of `schema.SCHEMA`; first_edge is a sum."""
-
-SIDE_BY_SIDE = (("shifts",), ("neighbors",), ("numbers", "positions", "forces", "n_edges"))
+SIDE_BY_SIDE = (("shifts",), ("neighbors",), tuple(OF_ATOMS))
 """Arrays that are written together; the first two are most of a set."""
 
-TABLE = "structures.arrow"
-KEPT = ["id", "source", "n_atoms", "cell", "energy", "stress", "weight", "group", "min_distance"]
-"""Columns of `schema.SCHEMA` in the table; volume, has_forces, first_atom and n_edges are added."""
+COPIED = 2**20
+"""Bytes that are copied at a time where the system does not do it."""
+
+STRETCH = 2**17
+"""Atoms that are looked at together."""
 
 HEAD = b"lightpfp_ray.flat"
 """Key of the JSON in the table's metadata."""
@@ -72,47 +54,84 @@ class Flat:
     elements: list[int]  # atomic numbers, ascending
 
 
-def write(folder: Path, tables: Callable[[], Iterable[pa.Table]]) -> None:
-    """Write tables of `schema.SCHEMA` into a new folder.
+def join(
+    folder: Path, parts: Sequence[Path], chosen: Callable[[pa.Table], np.ndarray] | None = None
+) -> None:
+    """Make a set in a new folder of parts (`parts.Part`), in their order.
 
-    The tables are asked for several times, because threads write the files side by side; each has
-    one of them in memory at a time.
+    `chosen` tells of the rows of a part which structures are taken (bool); None: all.
     """
     folder.mkdir()
+    pieces = [_piece(part, chosen) for part in parts]
     with ThreadPoolExecutor() as threads:
-        written = [threads.submit(_write_arrays, folder, names, tables) for names in SIDE_BY_SIDE]
-        _write_rows(folder, tables)
+        written = [threads.submit(_write_arrays, folder, names, pieces) for names in SIDE_BY_SIDE]
         for each in written:
             each.result()
+    _write_first_edge(folder)
+    _write_table(folder / TABLE, [piece.rows for piece in pieces], _elements(folder))
 
 
-def _write_arrays(
-    folder: Path, names: Sequence[str], tables: Callable[[], Iterable[pa.Table]]
-) -> None:
-    with ExitStack() as stack:
-        files = {name: stack.enter_context(_ArrayFile(folder, name)) for name in names}
-        for table in tables():
-            for name, file in files.items():
-                file.append(_array_of(name, table))
+class _Piece(NamedTuple):
+    """What is taken of a part: (first, count) of the rows of its arrays."""
+
+    part: Path
+    rows: pa.Table
+    atoms: list[tuple[int, int]]
+    edges: list[tuple[int, int]]
 
 
-def _write_rows(folder: Path, tables: Callable[[], Iterable[pa.Table]]) -> None:
-    """The rows of structures, and `first_edge`, which is a sum over all tables before."""
-    structures, elements, total = [_structures_of(SCHEMA.empty_table(), 0)], set(), 0
-    with _ArrayFile(folder, "first_edge") as first_edge:
-        for table in tables():
-            structures.append(_structures_of(table, first_edge.rows))
-            elements.update(np.unique(values_of(table["numbers"])).tolist())
-            n_edges = values_of(table["edges_of_atom"])
+def _piece(part: Path, chosen: Callable[[pa.Table], np.ndarray] | None) -> _Piece:
+    rows = rows_of(part)
+    taken = np.ones(len(rows), bool) if chosen is None else chosen(rows)
+    atoms, edges = (_runs(taken, values_of(rows[name])) for name in ("n_atoms", "n_edges"))
+    if not taken.all():
+        rows = rows.filter(pa.array(taken.tolist(), pa.bool_()))
+    return _Piece(part, rows, atoms, edges)
+
+
+def _runs(taken: np.ndarray, lengths: np.ndarray) -> list[tuple[int, int]]:
+    """(first, count) of the values of those that are taken, neighbors in one."""
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    borders = np.flatnonzero(np.diff(taken.astype(np.int8), prepend=0, append=0))
+    runs = ends[borders].reshape(-1, 2).tolist()
+    return [(first, last - first) for first, last in runs if last > first]
+
+
+def _write_arrays(folder: Path, names: Sequence[str], pieces: Sequence[_Piece]) -> None:
+    for name in names:
+        with _ArrayFile(folder, name) as file:
+            for piece in pieces:
+                file.copy(piece.part / name, piece.edges if name in OF_EDGES else piece.atoms)
+
+
+def _write_first_edge(folder: Path) -> None:
+    total = 0
+    with _ArrayFile(folder, "first_edge") as file:
+        for n_edges in _stretches(folder, "n_edges"):
             ends = total + np.cumsum(n_edges, dtype=np.int64)
-            first_edge.append(ends - n_edges)
-            total = int(ends[-1]) if len(ends) else total
-    _write_table(folder / TABLE, structures, sorted(elements))
+            file.append(ends - n_edges)
+            total = int(ends[-1])
+
+
+def _elements(folder: Path) -> list[int]:
+    return sorted({z for some in _stretches(folder, "numbers") for z in np.unique(some).tolist()})
+
+
+def _stretches(folder: Path, name: str) -> Iterator[np.ndarray]:
+    """An array that was written, piece by piece."""
+    values = np.load(folder / f"{name}.npy", mmap_mode="r")
+    for first in range(0, len(values), STRETCH):
+        yield values[first : first + STRETCH]
 
 
 def _write_table(path: Path, structures: list[pa.Table], elements: list[int]) -> None:
     """The rows of structures in order, groups as codes."""
-    rows = pa.concat_tables(structures)
+    rows = pa.concat_tables([ROWS.empty_table(), *structures])
+    n_atoms = values_of(rows["n_atoms"]).astype(np.int64)
+    first_atom = pa.py_buffer(np.cumsum(n_atoms) - n_atoms)
+    rows = rows.append_column(
+        "first_atom", pa.Array.from_buffers(pa.int64(), len(rows), [None, first_atom])
+    )
     rows = rows.take(pc.sort_indices(rows, [("id", "ascending"), ("source", "ascending")]))
     group = rows.column_names.index("group")
     rows = rows.set_column(group, "group", rows["group"].dictionary_encode()).combine_chunks()
@@ -127,9 +146,7 @@ def opened(folder: Path) -> Flat:
     try:
         with pa.memory_map(str(folder / TABLE)) as file:
             structures = pa.ipc.open_file(file).read_all()
-        arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in OF_ATOMS | OF_EDGES
-        }
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
         head = json.loads(structures.schema.metadata[HEAD])
         why = _mismatch(structures, arrays)
         if head["version"] != VERSION:
@@ -144,11 +161,11 @@ def opened(folder: Path) -> Flat:
 def _mismatch(structures: pa.Table, arrays: dict[str, np.ndarray]) -> str | None:
     """What is wrong with the sizes of the arrays, by the sums over structures."""
     rows = {name: pc.sum(structures[name]).as_py() or 0 for name in ("n_atoms", "n_edges")}
-    for columns, count in ((OF_ATOMS, rows["n_atoms"]), (OF_EDGES, rows["n_edges"])):
-        for name, (dtype, trailing) in columns.items():
-            array, shape = arrays[name], (count, *trailing)
-            if array.dtype != dtype or array.shape != shape:
-                return f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
+    for name, (dtype, trailing) in ARRAYS.items():
+        shape = (rows["n_edges" if name in OF_EDGES else "n_atoms"], *trailing)
+        array = arrays[name]
+        if array.dtype != dtype or array.shape != shape:
+            return f"{name} is {array.dtype} {array.shape}, expected {dtype} {shape}"
     return None
 
 
@@ -157,12 +174,21 @@ class _ArrayFile:
 
     def __init__(self, folder: Path, name: str) -> None:
         self.file, self.rows = (folder / f"{name}.npy").open("wb"), 0
-        self.dtype, self.trailing = (OF_ATOMS | OF_EDGES)[name]
+        self.dtype, self.trailing = ARRAYS[name]
         self._write_head()
 
     def append(self, values: np.ndarray) -> None:
         self.file.write(np.ascontiguousarray(values, self.dtype).data)
         self.rows += len(values)
+
+    def copy(self, source: Path, runs: Iterable[tuple[int, int]]) -> None:
+        """Append runs of rows (first, count) of a raw file."""
+        size = np.dtype((self.dtype, self.trailing)).itemsize
+        self.file.flush()
+        with source.open("rb") as file:
+            for first, count in runs:
+                _copy(file.fileno(), self.file.fileno(), first * size, count * size)
+                self.rows += count
 
     def __enter__(self) -> _ArrayFile:
         return self
@@ -177,36 +203,17 @@ class _ArrayFile:
         np.lib.format.write_array_header_1_0(self.file, head)
 
 
-def _structures_of(table: pa.Table, first_atom: int) -> pa.Table:
-    """What each structure is and has: the columns of atoms and edges by their lengths alone."""
-    n_atoms = values_of(table["n_atoms"]).astype(np.int64)
-    cell = values_of(table["cell"]).reshape(-1, 3, 3)
-    periodic = values_of(table["pbc"]).reshape(-1, 3).all(1)
-    added = {
-        "volume": np.where(periodic, np.abs(np.linalg.det(cell)), np.nan),
-        "has_forces": table["forces"].is_valid(),
-        "first_atom": first_atom + np.cumsum(n_atoms) - n_atoms,
-        "n_edges": pc.list_value_length(table["neighbor"]).cast(pa.int64()),
-    }
-    kept = table.select(KEPT)
-    return pa.table({name: kept[name] for name in KEPT} | added)
-
-
-def _array_of(name: str, table: pa.Table) -> np.ndarray:
-    """The rows of an array that a table holds."""
-    if name == "forces":
-        return _forces_of(table)
-    return values_of(table[COLUMNS[name]]).reshape(-1, *(OF_ATOMS | OF_EDGES)[name][1])
-
-
-def _forces_of(table: pa.Table) -> np.ndarray:
-    has_forces = np.repeat(values_of(table["forces"].is_valid()), values_of(table["n_atoms"]))
-    forces = values_of(table["forces"]).reshape(-1, 3)
-    if len(forces) == len(has_forces):
-        return forces
-    found = np.full((len(has_forces), 3), np.nan)
-    found[has_forces] = forces
-    return found
+def _copy(source: int, target: int, first: int, count: int) -> None:
+    """Append bytes of a file to another one, by the system itself where it can."""
+    while count:
+        try:
+            copied = os.copy_file_range(source, target, count, first)
+        except (AttributeError, OSError):  # not on each system, nor between all of its disks
+            copied = 0
+        copied = copied or os.write(target, os.pread(source, min(count, COPIED), first))
+        if not copied:
+            raise EOFError(f"{count} bytes of a part of the set are missing")
+        first, count = first + copied, count - copied
 
 
 def values_of(column: pa.ChunkedArray) -> np.ndarray:

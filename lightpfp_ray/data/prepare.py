@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,17 +24,12 @@ from . import filter as kept_or_not
 from . import flat, schema
 from .inputs import Input, Options, fingerprint, hashes
 from .manifest import EXAMPLES, SKIPPED, Manifest
-from .neighbors import Edges, search
+from .neighbors import search
+from .parts import Part, rows_of
 from .read import Block, read_block
-from .structure import Structure
 
 PARTS = "parts"
 """Folder of what the tasks wrote, in a cache that is being made."""
-
-PART_BYTES = 3 * 2**20
-"""What a task keeps in memory before it writes it: little, so that it stays near the processor, and
-the memory of what was written is used again.
-"""
 
 Skipped = list[tuple[str, str]]
 """(source, reason)"""
@@ -48,8 +43,16 @@ def prepare_block(
     `split` is that of all structures of the block; None: the content of each decides. Gives what
     was not kept.
     """
-    skipped = []
-    parts = {each: _Part(part(folder, each, name)) for each in schema.SPLITS}
+    with ExitStack() as stack:
+        paths = {each: part(folder, each, name) for each in schema.SPLITS}
+        parts = {each: stack.enter_context(Part(path)) for each, path in paths.items()}
+        return list(_prepare(block, split, parts, options))
+
+
+def _prepare(
+    block: Block, split: str | None, parts: Mapping[str, Part], options: Options
+) -> Iterator[tuple[str, str]]:
+    """Fill the parts; what was skipped."""
     for structure in read_block(block):
         reason = kept_or_not.skip_reason(
             structure, options.max_energy, options.max_forces, options.limits
@@ -58,19 +61,16 @@ def prepare_block(
             edges = search(structure.positions, structure.cell, structure.pbc, options.cutoff)
             reason = kept_or_not.distance_reason(edges.shortest, options.limits)
         if reason is not None:
-            skipped.append((structure.source, reason))
+            yield structure.source, reason
             continue
         content = schema.content_hash(structure)
         side = split or schema.split_of(content, options.seed, options.test_fraction)
         parts[side].add(content, structure, edges)
-    for each in parts.values():
-        each.close()
-    return skipped
 
 
 def part(folder: Path, split: str, name: str) -> Path:
-    """The file that a task writes, in the cache `folder`."""
-    return folder / PARTS / f"{split}-{name}.arrow"
+    """The folder that a task writes, in the cache `folder`."""
+    return folder / PARTS / f"{split}-{name}"
 
 
 def gather(folder: Path, files: list[Input], options: Options, skipped: Skipped) -> Manifest:
@@ -80,37 +80,12 @@ def gather(folder: Path, files: list[Input], options: Options, skipped: Skipped)
     """
     lone = _nearest(folder, options.seed) if options.test_fraction else None
     for split in schema.SPLITS:
-        flat.write(folder / split, partial(_tables, folder, split, lone))
+        _join(folder, split, lone)
     with (folder / SKIPPED).open("w", newline="") as file:
         csv.writer(file).writerows([("source", "reason"), *skipped])
     manifest = _manifest(folder, files, options, skipped, lone)
     _refuse_empty(manifest, options)
     return manifest
-
-
-class _Part:
-    """Rows of `schema.SCHEMA`, written to a file of uncompressed Arrow as they come."""
-
-    def __init__(self, path: Path) -> None:
-        self.writer = pa.ipc.new_file(path, schema.SCHEMA)
-        self.pending: list[tuple[str, Structure, Edges]] = []
-        self.n_bytes = 0
-
-    def add(self, content: str, structure: Structure, edges: Edges) -> None:
-        self.pending.append((content, structure, edges))
-        arrays = (structure.positions, structure.forces, edges.neighbor_E, edges.shift_E3)
-        self.n_bytes += sum(array.nbytes for array in arrays if array is not None)
-        if self.n_bytes >= PART_BYTES:
-            self._write()
-
-    def close(self) -> None:
-        self._write()
-        self.writer.close()
-
-    def _write(self) -> None:
-        if self.pending:
-            self.writer.write_table(schema.rows_of(*zip(*self.pending, strict=True)))
-        self.pending, self.n_bytes = [], 0
 
 
 class _Lone(NamedTuple):
@@ -134,20 +109,23 @@ def _nearest(folder: Path, seed: int) -> _Lone | None:
 
 
 def _ids(folder: Path, split: str) -> set[str]:
-    return {i for table in _tables(folder, split) for i in table["id"].to_pylist()}
+    return {i for path in _parts(folder, split) for i in rows_of(path)["id"].to_pylist()}
 
 
-def _tables(folder: Path, split: str, lone: _Lone | None = None) -> Iterator[pa.Table]:
-    """The rows of a split, mapped; of `lone`, those that stay, or those that move here."""
-    for path in sorted((folder / PARTS).glob(f"{lone.home if lone else split}-*.arrow")):
-        with pa.memory_map(str(path)) as file:
-            reader = pa.ipc.open_file(file)
-            for number in range(reader.num_record_batches):
-                table = pa.Table.from_batches([reader.get_batch(number)])
-                if lone:
-                    moves = pc.equal(table["id"], lone.id)
-                    table = table.filter(pc.invert(moves) if split == lone.home else moves)
-                yield table
+def _parts(folder: Path, split: str) -> list[Path]:
+    return sorted((folder / PARTS).glob(f"{split}-*"))
+
+
+def _join(folder: Path, split: str, lone: _Lone | None) -> None:
+    """The set of a split; with `lone`, of those that stay at home, or of those that move here."""
+    if lone is None:
+        flat.join(folder / split, _parts(folder, split))
+        return
+
+    def here(rows: pa.Table) -> np.ndarray:
+        return (np.array(rows["id"].to_pylist()) == lone.id) != (split == lone.home)
+
+    flat.join(folder / split, _parts(folder, lone.home), here)
 
 
 def _manifest(

@@ -1,8 +1,5 @@
 """One structure as an Arrow row: list columns of fixed-size lists, labels null where they are
-absent.
-
-Row = structure + its edges within a cutoff. Edges are sorted by center, so that the centers are
-kept as the number of edges of each atom; `neighbor` counts atoms within the structure.
+absent; its name by content, and the split that follows from it.
 """
 
 from __future__ import annotations
@@ -15,10 +12,9 @@ from itertools import accumulate
 import numpy as np
 import pyarrow as pa
 
-from .neighbors import Edges
 from .structure import Structure
 
-VERSION = 3
+VERSION = 4
 """Raised when a row's columns or their meaning change; part of the key of the cache."""
 
 SPLITS = ("train", "test")
@@ -33,7 +29,6 @@ _UNITS = {
 }
 _DTYPES = {
     pa.int16(): np.int16,
-    pa.int32(): np.int32,
     pa.float64(): np.float64,
 }
 _VECTORS = pa.list_(pa.list_(pa.float64(), 3))
@@ -53,12 +48,6 @@ SCHEMA = pa.schema(
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
         pa.field("teacher", pa.string(), nullable=False),
-        pa.field("edges_of_atom", pa.list_(pa.int32()), nullable=False),
-        pa.field("neighbor", pa.list_(pa.int32()), nullable=False),
-        pa.field("shift", pa.list_(pa.list_(pa.int16(), 3)), nullable=False),
-        pa.field(
-            "min_distance", pa.float64(), nullable=False
-        ),  # A, of its edges; infinite without any
     ],
     metadata={"lightpfp_ray.version": str(VERSION), "lightpfp_ray.units": json.dumps(_UNITS)},
 )
@@ -90,12 +79,10 @@ def split_of(content: str, seed: int, test_fraction: float) -> str:
     return "test" if split_score(content, seed) < test_fraction else "train"
 
 
-def rows_of(
-    ids: Sequence[str], structures: Sequence[Structure], edges: Sequence[Edges]
-) -> pa.Table:
-    """Structures with their content hashes and edges as a table of SCHEMA, in their order."""
+def rows_of(structures: Sequence[Structure]) -> pa.Table:
+    """Structures as a table of SCHEMA, in their order."""
     columns = {
-        "id": list(ids),
+        "id": [content_hash(s) for s in structures],
         "source": [s.source for s in structures],
         "n_atoms": [len(s.numbers) for s in structures],
         "numbers": _ragged([s.numbers for s in structures], pa.int16()),
@@ -108,10 +95,6 @@ def rows_of(
         "weight": [s.weight for s in structures],
         "group": [s.group for s in structures],
         "teacher": [s.teacher for s in structures],
-        "edges_of_atom": _ragged([e.n_edges_A for e in edges], pa.int32()),
-        "neighbor": _ragged([e.neighbor_E for e in edges], pa.int32()),
-        "shift": _ragged([e.shift_E3 for e in edges], pa.int16(), 3),
-        "min_distance": [e.shortest for e in edges],
     }
     return pa.table(
         [pa.array(v, f.type) if isinstance(v, list) else v for f, v in _by_field(columns)],
@@ -119,16 +102,8 @@ def rows_of(
     )
 
 
-def rows_without_edges(structures: Sequence[Structure]) -> pa.Table:
-    """The same for structures whose edges nobody asked for."""
-    none = Edges(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int16), np.inf)
-    ids = [content_hash(structure) for structure in structures]
-    return rows_of(ids, structures, [none] * len(structures))
-
-
 def structures_of(table: pa.Table) -> list[Structure]:
-    """The structures of a table of SCHEMA, without their edges."""
-    rows = table.drop_columns(["edges_of_atom", "neighbor", "shift"]).to_pylist()
+    """The structures of a table of SCHEMA."""
     return [
         Structure(
             numbers=np.array(row["numbers"], np.int64),
@@ -143,7 +118,7 @@ def structures_of(table: pa.Table) -> list[Structure]:
             group=row["group"],
             teacher=row["teacher"],
         )
-        for row in rows
+        for row in table.to_pylist()
     ]
 
 

@@ -27,7 +27,7 @@ from ..units import matrix_from_voigt
 from .readers.mlip_cfg import DIGITS, STRESS_ORDER, exact_volume
 from .readers.parquet import COLUMNS
 from .readers.text import bare_name
-from .schema import SCHEMA, rows_without_edges
+from .schema import SCHEMA, rows_of
 from .structure import Structure
 
 Add = Callable[[Structure], None]
@@ -101,12 +101,12 @@ def _parquet(path: Path, species: list[int]) -> Iterator[Add]:
         def add(structure: Structure) -> None:
             waiting.append(structure)
             if len(waiting) == ROW_GROUP:
-                file.write_table(rows_without_edges(waiting).select(COLUMNS))
+                file.write_table(rows_of(waiting).select(COLUMNS))
                 waiting.clear()
 
         yield add
         if waiting:
-            file.write_table(rows_without_edges(waiting).select(COLUMNS))
+            file.write_table(rows_of(waiting).select(COLUMNS))
 
 
 def _text(path: Path):

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from ..data.keys import Keys
 from ..data.read import Block, blocks_of, labels_of, read_as_written
-from ..data.schema import rows_without_edges, structures_of
+from ..data.schema import rows_of, structures_of
 from ..data.structure import Structure
 from ..files import write_atomically
 from .teacher import Failure, Teacher
@@ -86,7 +86,7 @@ def label_chunk(chunk: Chunk, teacher: Teacher, folder: Path) -> int:
     note = folder / f"{chunk.name}{UNDER_WAY}"
     found = list(_labelled(chunk, teacher, note))
     failures = [each for each in found if isinstance(each, Failure)]
-    table = rows_without_edges([each for each in found if isinstance(each, Structure)])
+    table = rows_of([each for each in found if isinstance(each, Structure)])
     metadata = {FAILURES: json.dumps([astuple(failure) for failure in failures])}
     table = table.replace_schema_metadata(metadata)
     sink = pa.BufferOutputStream()

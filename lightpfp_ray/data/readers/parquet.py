@@ -1,4 +1,4 @@
-"""Parquet of the columns of `schema`: what `convert` writes, and the shards of a cache."""
+"""Parquet of the columns of `schema`: what `convert` writes."""
 
 from __future__ import annotations
 
