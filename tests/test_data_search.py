@@ -73,6 +73,15 @@ def test_both_searches_find_the_same_edges_in_the_same_order(structure):
     np.testing.assert_allclose(found.shortest, lengths.min(initial=np.inf), rtol=1e-12, atol=1e-14)
 
 
+@compiled
+@settings(max_examples=100, deadline=None, derandomize=True)
+@given(structures())
+def test_the_edges_are_the_same_bits_with_the_instructions_of_any_processor(structure):
+    best, plain = (neighbors.native().search(*structure, plain=p) for p in (False, True))
+    for ours, theirs in zip(best, plain, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(structures())
 def test_edges_of_a_periodic_structure_are_those_of_ase(structure):

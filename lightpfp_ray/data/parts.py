@@ -44,9 +44,9 @@ ROWS = pa.schema(
         pa.field("weight", pa.float64(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
         pa.field("min_distance", pa.float64(), nullable=False),  # A; infinite without any edge
-        pa.field("volume", pa.float64(), nullable=False),  # A^3; NaN where not periodic in 3
         pa.field("has_forces", pa.bool_(), nullable=False),
         pa.field("n_edges", pa.int64(), nullable=False),
+        pa.field("volume", pa.float64(), nullable=False),  # A^3; NaN where not periodic in 3
     ]
 )
 
@@ -62,7 +62,7 @@ class Part:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        self.folder, self.rows = folder, []
+        self.folder, self.rows, self.periodic = folder, [], []
         with ExitStack() as stack:
             self.files = {
                 name: stack.enter_context((folder / name).open("wb", buffering=BUFFER))
@@ -85,6 +85,7 @@ class Part:
             dtype = (OF_ATOMS | OF_EDGES)[name][0]
             self.files[name].write(np.ascontiguousarray(values, dtype).data)
         self.rows.append(_row(content, structure, edges))
+        self.periodic.append(bool(structure.pbc.all()))
 
     def __enter__(self) -> Part:
         return self
@@ -92,7 +93,7 @@ class Part:
     def __exit__(self, error: type | None, *_: object) -> None:
         self.opened.close()
         if error is None:
-            table = _table(self.rows)
+            table = _table(self.rows, self.periodic)
             with pa.ipc.new_file(self.folder / TABLE, table.schema) as writer:
                 writer.write_table(table)
 
@@ -114,27 +115,29 @@ def rows_of(folder: Path) -> pa.Table:
 
 
 def _row(content: str, structure: Structure, edges: Edges) -> tuple:
-    """In the order of ROWS."""
-    cell, stress = np.asarray(structure.cell, float), structure.stress
+    """In the order of ROWS, but for the volume."""
+    stress = structure.stress
     return (
         content,
         structure.source,
         len(structure.numbers),
-        cell.ravel().tolist(),
+        structure.cell.ravel().tolist(),
         structure.energy,
-        None if stress is None else np.asarray(stress, float).tolist(),
+        None if stress is None else stress.tolist(),
         structure.weight,
         structure.group,
         edges.shortest,
-        abs(float(np.linalg.det(cell))) if all(structure.pbc) else np.nan,
         structure.forces is not None,
         len(edges.neighbor_E),
     )
 
 
-def _table(rows: list[tuple]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else [()] * len(ROWS)
+def _table(rows: list[tuple], periodic: list[bool]) -> pa.Table:
+    """The volumes are found together: one by one they take as long as the hash of the content."""
+    columns = list(zip(*rows, strict=True)) or [()] * (len(ROWS) - 1)
+    cells = np.array(columns[ROWS.names.index("cell")]).reshape(-1, 3, 3)
+    volumes = np.where(periodic, np.abs(np.linalg.det(cells)), np.nan).tolist()
     return pa.table(
-        [pa.array(values, field.type) for values, field in zip(columns, ROWS, strict=True)],
+        [pa.array(v, field.type) for v, field in zip([*columns, volumes], ROWS, strict=True)],
         schema=ROWS,
     )

@@ -26,9 +26,10 @@ nb::ndarray<nb::numpy, T> array(std::vector<T>&& values, std::initializer_list<s
 
 nb::tuple search(const In<double, nb::shape<-1, 3>>& positions,
                  const In<double, nb::shape<3, 3>>& cell, const In<bool, nb::shape<3>>& pbc,
-                 double cutoff) {
+                 double cutoff, bool plain) {
   const size_t n_atoms = positions.shape(0);
-  Search found(positions.data(), n_atoms, cell.data(), pbc.data(), cutoff);
+  Search found(positions.data(), n_atoms, cell.data(), pbc.data(), cutoff,
+               plain ? &sieve_plain : sieve());
   const size_t count = found.neighbors.size();
   return nb::make_tuple(array(std::move(found.n_edges), {n_atoms}),
                         array(std::move(found.neighbors), {count}),
@@ -53,7 +54,8 @@ nb::ndarray<nb::numpy, double> reals(const Words& words, size_t first, size_t st
 NB_MODULE(_data, m) {
   using namespace nanobind::literals;
   m.doc() = "What is compiled of the way from files to a cache.";
-  m.def("search", &lightpfp::search, "positions"_a, "cell"_a, "pbc"_a, "cutoff"_a);
+  m.def("search", &lightpfp::search, "positions"_a, "cell"_a, "pbc"_a, "cutoff"_a,
+        "plain"_a = false, "Edges; `plain`: without instructions that not every processor has.");
   nanobind::class_<lightpfp::Words>(m, "Words")
       .def(nanobind::init<nanobind::bytes>(), "text"_a)
       .def("__len__", &lightpfp::Words::size)

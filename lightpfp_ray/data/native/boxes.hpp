@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lattice.hpp"
+#include "sieve.hpp"
 
 namespace lightpfp {
 
@@ -15,8 +16,8 @@ namespace lightpfp {
 class Boxes {
  public:
   /// Boxes in proportion to `reach`, within which points are looked for.
-  Boxes(const std::vector<Vector>& points, double reach)
-      : reach_(reach), low_(points[0]), high_(points[0]) {
+  Boxes(const std::vector<Vector>& points, double reach, Sieve sieve)
+      : reach_(reach), low_(points[0]), high_(points[0]), sieve_(sieve) {
     const size_t n_points = points.size();
     for (const Vector& p : points)
       for (size_t k = 0; k < 3; ++k) {
@@ -33,8 +34,8 @@ class Boxes {
     }
     for (size_t b = 1; b < begin_.size(); ++b) begin_[b] += begin_[b - 1];
     std::vector<int32_t> next(begin_.begin(), begin_.end() - 1);
-    for (auto* axis : {&x_, &y_, &z_}) axis->resize(n_points);
-    number_.resize(n_points);
+    for (auto* axis : {&x_, &y_, &z_}) axis->resize(n_points + 3);
+    number_.resize(n_points + 3);
     for (size_t n = 0; n < n_points; ++n) {
       const auto slot = size_t(next[size_t(box[n])]++);
       x_[slot] = points[n][0], y_[slot] = points[n][1], z_[slot] = points[n][2];
@@ -43,9 +44,10 @@ class Boxes {
   }
 
   /// Numbers and squared distances of the points nearer to p than `reach`; how many. Both have room
-  /// for all points and one more.
+  /// for all points and four more.
   size_t near(const Vector& p, int32_t* numbers, double* squares) const {
     size_t count = 0;
+    const Points points{x_.data(), y_.data(), z_.data(), number_.data()};
     const int64_t x_last = index(0, p[0] + reach_), y_last = index(1, p[1] + reach_);
     for (int64_t bx = index(0, p[0] - reach_); bx <= x_last; ++bx)
       for (int64_t by = index(1, p[1] - reach_); by <= y_last; ++by) {
@@ -56,13 +58,7 @@ class Boxes {
         const int64_t column = (bx * counts_[1] + by) * counts_[2];
         const auto first = size_t(begin_[size_t(column + index(2, p[2] - dz))]);
         const auto last = size_t(begin_[size_t(column + index(2, p[2] + dz)) + 1]);
-        for (size_t slot = first; slot < last; ++slot) {
-          const double x = x_[slot] - p[0], y = y_[slot] - p[1], z = z_[slot] - p[2];
-          const double square = x * x + y * y + z * z;
-          numbers[count] = number_[slot];
-          squares[count] = square;
-          count += square < reach_ * reach_;
-        }
+        count += sieve_(points, first, last, p, reach_ * reach_, numbers + count, squares + count);
       }
     return count;
   }
@@ -100,6 +96,7 @@ class Boxes {
   std::array<int64_t, 3> counts_;
   std::vector<int32_t> begin_, number_;  // by box: its first slot; by slot: number of the point
   std::vector<double> x_, y_, z_;        // by slot
+  Sieve sieve_;
 };
 
 /// A set of numbers below a limit that is read in ascending order, and empty again then.

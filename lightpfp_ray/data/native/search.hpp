@@ -34,7 +34,7 @@ class Search {
 
   /// Positions (n_atoms, 3), cell (3, 3): row vectors. Throws where an atom lies too far outside.
   Search(const double* positions, size_t n_atoms, const double* cell, const bool* pbc,
-         double cutoff)
+         double cutoff, Sieve sieve)
       : n_edges(n_atoms), positions_(positions), cell_(cell), cutoff_(cutoff),
         lattice_(cell, pbc), wraps_(n_atoms), places_(n_atoms) {
     if (n_atoms == 0) return;
@@ -46,7 +46,7 @@ class Search {
         points_.reserve(expected(points_.size()));
       }
     }
-    look_around();
+    look_around(sieve);
   }
 
  private:
@@ -135,10 +135,10 @@ class Search {
     return {int32_t(std::ceil(begin)), int32_t(std::floor(end))};
   }
 
-  void look_around() {
-    const Boxes boxes(points_, reach_);
-    std::vector<int32_t> near(points_.size() + 1);
-    std::vector<double> squares(points_.size() + 1);
+  void look_around(Sieve sieve) {
+    const Boxes boxes(points_, reach_, sieve);
+    std::vector<int32_t> near(points_.size() + 4);
+    std::vector<double> squares(points_.size() + 4);
     Marks marks(points_.size());
     for (size_t i = 0; i < places_.size(); ++i) {
       const size_t found = boxes.near(places_[i], near.data(), squares.data());
