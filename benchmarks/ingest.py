@@ -10,8 +10,8 @@ A file of rattled crystals (64 atoms of Si: 28 edges an atom at 5 A, 43 at 6 A; 
     ray x1, x2   the same as a training does it, by Ray Data with so many CPUs, the workers started
                  before; wall time alone counts, the CPU time is the driver's
     again        a second start in a new process, from the first import to structures ready for a
-                 training, beside Ray's own start: the file hashed, the cache found, mapped, looked
-                 at by the doctor's short check
+                 training, beside Ray's own start: the file hashed, the cache found and mapped, the
+                 findings of the doctor's short check read
 
 Each in a process of its own, with one thread. CPU s do not count what else runs on the machine, and
 are compared with ASE's; wall s of `ray` and `again` need a quiet machine with a core for each
@@ -155,18 +155,21 @@ def count_of_edges(cache: Path) -> int:
 
 
 def prepare_with_ray(path: Path, cache: Path, cutoff: float, workers: int) -> float:
-    """Wall s, of a Ray whose workers run already."""
+    """Wall s, of a Ray whose workers run already; then what else a first start leaves."""
     import ray
 
     from lightpfp_ray.cluster.dataset import prepare
+    from lightpfp_ray.doctor.kept import kept_brief
+    from lightpfp_ray.preflight import opened_sets
 
     ray.init(num_cpus=workers, include_dashboard=False, log_to_driver=False, logging_level="error")
     small = [written(path.parent / f"{n}.extxyz", "Cu", 1000)[0] for n in range(2 * workers)]
     prepare(list(map(str, small)), [], cutoff=cutoff, cache_root=cache, **SETTINGS)
     began = time.perf_counter()
-    prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
+    manifest = prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
     wall = time.perf_counter() - began
     ray.shutdown()
+    kept_brief(manifest, opened_sets(manifest)["train"])
     return wall
 
 
