@@ -87,11 +87,15 @@ def test_a_finished_run_is_told_again_and_evaluate_agrees(run, folder, capsys):
     assert found == pytest.approx(expected, rel=1e-9)
 
 
+def first_epoch(run):
+    return next(r for r in records(run / "journal.jsonl") if r["type"] == "epoch")
+
+
 def test_a_potential_is_trained_further(run, folder, capsys):
     further = ["--set", f"common_config.reload_model={run}", "--set", "common_config.total_epoch=3"]
     main(arguments(folder, "further", "--compare", run, *further))
     assert str(run) in (folder / "further" / "report.html").read_text()
-    first = records(folder / "further" / "journal.jsonl")[1]
+    first = first_epoch(folder / "further")
     last = records(run / "journal.jsonl")[-1]
     assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
 
@@ -103,7 +107,7 @@ def test_a_file_of_mlip_is_trained_further_with_its_own_cutoff(run, folder, caps
     main(arguments(folder, "from_mtp", *further))
     assert "not of mtp_config" in capsys.readouterr().out
     assert load(folder / "from_mtp").model.cutoff == 4.0
-    first = records(folder / "from_mtp" / "journal.jsonl")[1]
+    first = first_epoch(folder / "from_mtp")
     last = records(run / "journal.jsonl")[-1]
     assert first["test"]["forces_mae"] < 2 * last["test"]["forces_mae"]
 

@@ -9,6 +9,7 @@ tells them apart in seconds, what a single long training cannot.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 
 import torch
 from torch import Tensor
@@ -52,16 +53,14 @@ def search(
         begun.append(_improved(model, few, coefficients, orthonormal_QQ, SHORT, context))
     many = train.part(train.sample(seed, MANY))
     best = []
-    for _, coeffs in sorted(begun, key=_loss)[:BEST]:
-        with torch.no_grad():
-            model.radial_coeffs.copy_(coeffs)
+    for _, parameters in sorted(begun, key=_loss)[:BEST]:
+        model.load_state_dict(parameters)
         best.append(_improved(model, many, coefficients, orthonormal_QQ, LONG, context))
-    with torch.no_grad():
-        model.radial_coeffs.copy_(min(best, key=_loss)[1])
+    model.load_state_dict(min(best, key=_loss)[1])
     return [loss for loss, _ in begun]
 
 
-def _loss(found: tuple[float, Tensor]) -> float:
+def _loss(found: tuple[float, dict[str, Tensor]]) -> float:
     return found[0]
 
 
@@ -72,13 +71,11 @@ def _improved(
     orthonormal_QQ: Tensor,
     iterations: int,
     context: WorkerContext,
-) -> tuple[float, Tensor]:
-    """Iterate from the radial functions that a potential has; loss and radial coefficients at the
-    end.
-    """
+) -> tuple[float, dict[str, Tensor]]:
+    """Iterate from the radial functions that a potential has; loss and parameters at the end."""
     maps = Maps.identity(model).with_radial(orthonormal_QQ)
     walk = VariableProjection(model, Coordinates(model, maps))
     for _ in range(iterations):
         if walk.iterate(model, some, coefficients, context) is None:
             break
-    return walk.method.value, model.radial_coeffs.detach().clone()
+    return walk.method.value, deepcopy(model.state_dict())
