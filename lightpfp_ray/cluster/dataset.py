@@ -25,6 +25,11 @@ from ..data.schema import SPLITS
 from ..errors import UserError
 from .errors import unwrap
 
+TASKS = 4
+"""For each processor, of several blocks each: Ray Data takes as long to follow a task as a short
+block takes to prepare, and more of them would let equal processors end together.
+"""
+
 
 def prepare(
     data: Sequence[str],
@@ -120,6 +125,7 @@ def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped
     """Name of each item and what its task left out, as they finish. Raises the UserError of a
     task.
     """
+    import ray
     import ray.data
 
     context = ray.data.DataContext.get_current()
@@ -127,7 +133,8 @@ def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     work = [{"work": pickle.dumps((item, options))} for item in items]
-    dataset = ray.data.from_items(work, override_num_blocks=len(work))
+    tasks = min(len(work), TASKS * int(ray.cluster_resources().get("CPU", 1)))
+    dataset = ray.data.from_items(work, override_num_blocks=tasks)
     try:
         for row in dataset.map(_task).iter_rows():
             summary = json.loads(row["summary"])
