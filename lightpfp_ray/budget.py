@@ -110,8 +110,9 @@ def fitted(
     expected_s = found.total_s(n_workers, [s for s in chosen.stages if s.epochs])
     if expected_s > left_s:
         raise UserError(
-            f"--time-budget {duration(budget_s)}: one epoch takes {duration(expected_s)}, and all "
-            f"around it {duration(around_s)}: give more time, workers, or a smaller potential"
+            f"--time-budget {duration(budget_s)}: the search for a start and one epoch take "
+            f"{duration(expected_s)}, and all around them, this forecast too, "
+            f"{duration(around_s)}: give more time, workers, or a smaller potential"
         )
     parts = " + ".join(f"{stage.epochs}" for stage in chosen.stages)
     click.echo(
