@@ -39,7 +39,7 @@ TRAININGS = {
         "mtp_config": {"levmax": 8, "rc": CUTOFF, "nn_dim_list": [16, 16]},
     },
 }
-BUDGETED = "large"
+BUDGETED = "network"
 PARTS = ("start", "launch", "training", "report", "end", "command")
 SAID = {
     "start": "TIME for Ray",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 
-LAUNCH, END = 2.5, 0.8
+LAUNCH, END = 4.0, 1.8
 """In starts of a process: the controller and the worker of a training, one after the other, and
 their end, the last words to MLflow, the end of Ray.
 """

@@ -26,7 +26,7 @@ from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
-from .training.search import BEST, FEW, LONG, MANY, SHORT
+from .training.search import BEST, FEW, MANY, Effort
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -45,7 +45,7 @@ EPOCHS, MOST_EPOCHS = 4, 40
 AT_LEAST_S = 1.0
 """So long the larger probe is in the epochs of each stage, within these limits."""
 
-STARTS = 2
+STARTS, EFFORT = 2, Effort(3, 3)
 """Of the search for a start in a probe."""
 
 SMALLER = 4
@@ -173,15 +173,15 @@ def search_s(starts: int, size: int, counts: Sequence[int], seconds: Sequence[fl
     """Of a search over `starts` in a set of `size`, by those of the probes in sets of `counts`."""
     if starts == 1:
         return 0.0
-    probed = [search_work(min(starts, STARTS), n) for n in counts]
-    return Costs.fitted(*zip(*probed, strict=True), seconds).epoch_s(*search_work(starts, size))
+    probed = [search_work(min(starts, STARTS), n, EFFORT) for n in counts]
+    costs = Costs.fitted(*zip(*probed, strict=True), seconds)
+    return costs.epoch_s(*search_work(starts, size, Effort()))
 
 
-def search_work(starts: int, size: int) -> tuple[int, int]:
-    """Iterations of a search, and structures of all of them."""
-    of_starts = starts * SHORT * min(FEW, size)
-    long = min(BEST, starts) * LONG
-    return starts * SHORT + long, of_starts + long * min(MANY, size)
+def search_work(starts: int, size: int, effort: Effort) -> tuple[int, int]:
+    """Evaluations of a search, one for each iteration and one before, and their structures."""
+    short, long = starts * (effort.short + 1), min(BEST, starts) * (effort.long + 1)
+    return short + long, short * min(FEW, size) + long * min(MANY, size)
 
 
 def probe(
@@ -213,6 +213,7 @@ def probe(
         folder=output.checkpoints,
         checkpoint_interval_s=1e9,
         options=replace(options, starts=min(starts, options.starts)),
+        effort=EFFORT,
     )
     short = replace(job, plan=plan, journal=output.journal, potential=output.potential)
     began = time.monotonic()

@@ -31,7 +31,7 @@ from .options import Options, refuse_contradiction
 from .pairs import SharedPairs, keep_shared
 from .record import Journal, Record
 from .schedule import rate_factor
-from .search import search
+from .search import Effort, search
 from .update import AdamWalk, gradient
 from .varpro import VariableProjection
 from .whiten import whitened
@@ -64,6 +64,7 @@ class Plan:
     folder: Path
     checkpoint_interval_s: float
     options: Options = field(default_factory=Options)
+    effort: Effort = field(default_factory=Effort)  # of the search for a start
 
 
 class Loop:
@@ -135,18 +136,19 @@ class Loop:
 
     def _choose_radial(self, coefficients: Mapping[str, float]) -> None:
         """The best of some random radial functions, or of one what the pairs share."""
-        starts, seed = self.plan.options.starts, self.plan.seed
+        starts = self.plan.options.starts
         if self.plan.options.share_pairs:
             keep_shared(self.model)
         elif starts > 1:
-            losses = search(self.model, self.train, coefficients, starts, seed, self.context)
+            place = (starts, self.plan.seed, self.plan.effort, self.context)
+            losses = search(self.model, self.train, coefficients, *place)
             self._write("search", losses=losses)
 
     def _improve_radial(self, coefficients: Mapping[str, float], power: str) -> None:
         """Of a linear readout: the radial functions that are there, or a better start."""
         options = self.plan.options
         if options.starts > 1 and not (options.share_pairs or self.model.widths):
-            place = (options.starts, self.plan.seed, self.context)
+            place = (options.starts, self.plan.seed, self.plan.effort, self.context)
             losses = search_from(self.model, self.train, coefficients, power, *place)
             self._write("search", losses=losses)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -25,10 +26,15 @@ from .varpro import VariableProjection
 FEW, MANY = 32, 256
 """Structures on which the starts are told apart, and on which the best of them go on."""
 
-SHORT, LONG = 20, 40
-"""Iterations of each start, and of each of the best after that."""
-
 BEST = 3
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Iterations of each start, and of each of the best after that."""
+
+    short: int = 20
+    long: int = 40
 
 
 def search(
@@ -37,6 +43,7 @@ def search(
     coefficients: Mapping[str, float],
     starts: int,
     seed: int,
+    effort: Effort,
     context: WorkerContext,
 ) -> list[float]:
     """Give a potential the best of some radial functions, its own among them; their losses."""
@@ -50,12 +57,12 @@ def search(
             coeffs = random_radial(model.radial_coeffs.shape, orthonormal_QQ, generator)
             with torch.no_grad():
                 model.radial_coeffs.copy_(coeffs)
-        begun.append(_improved(model, few, coefficients, orthonormal_QQ, SHORT, context))
+        begun.append(_improved(model, few, coefficients, orthonormal_QQ, effort.short, context))
     many = train.part(train.sample(seed, MANY))
     best = []
     for _, parameters in sorted(begun, key=_loss)[:BEST]:
         model.load_state_dict(parameters)
-        best.append(_improved(model, many, coefficients, orthonormal_QQ, LONG, context))
+        best.append(_improved(model, many, coefficients, orthonormal_QQ, effort.long, context))
     model.load_state_dict(min(best, key=_loss)[1])
     return [loss for loss, _ in begun]
 
