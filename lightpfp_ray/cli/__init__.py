@@ -93,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: the same command goes on from the last checkpoint", err=True)
+        click.echo("interrupted: the same command goes on where this one stopped", err=True)
         sys.exit(INTERRUPTED)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
