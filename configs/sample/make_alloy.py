@@ -81,11 +81,13 @@ GROUPS = {
 }
 
 
-def structures(seed: int) -> list[Atoms]:
-    """All structures, without labels; `info` holds `config_type` and the number in this list."""
+def structures(seed: int, times: int = 1) -> list[Atoms]:
+    """All structures, without labels, `times` as many as GROUPS says; `info` holds `config_type`
+    and the number in this list.
+    """
     found: list[Atoms] = []
     for config_type, group in GROUPS.items():
-        for turn in range(group.count):
+        for turn in range(times * group.count):
             # The stream of RandomState is frozen by numpy; that of default_rng is not.
             atoms = structure(group, turn, np.random.RandomState([seed, len(found)]))
             atoms.info = {"config_type": config_type, "number": len(found)}
@@ -186,8 +188,9 @@ def main() -> None:
     )
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("alloy.extxyz"))
     parser.add_argument("--seed", type=int, default=0, help="default: 0, the set that is shipped")
+    parser.add_argument("--times", type=int, default=1, help="so many times the structures")
     options = parser.parse_args()
-    planned = structures(options.seed)
+    planned = structures(options.seed, options.times)
     kept = labelled(planned, load_teacher("chgnet"))
     write(options.output, kept, format="extxyz")
     print(summary(planned, kept))
