@@ -229,7 +229,7 @@ def _measured(
     batch_size: int, some: Sets, written: list[dict], training_s: float, results_s: float
 ) -> Probe:
     """A probe by the journal it left."""
-    searched = [r["time"] - written[0]["time"] for r in written if r["type"] == "search"]
+    searched = [r["seconds"] for r in written if r["type"] == "search"]
     of_stage: dict[str, list[float]] = {}
     for record in written:
         if record["type"] == "epoch":

@@ -23,7 +23,7 @@ def server(tmp_path, empty_store):
 
 
 def test_a_server_killed_and_started_again_has_every_point_once(
-    tmp_path, trained_folder, server, monkeypatch
+    tmp_path, trained_folder, server, monkeypatch, capsys
 ):
     monkeypatch.setattr(recorder, "INTERVAL_S", 0.05)
     monkeypatch.setattr(recorder, "LONGEST_WAIT_S", 1.0)
@@ -52,6 +52,7 @@ def test_a_server_killed_and_started_again_has_every_point_once(
     assert in_mlflow(output) == in_journal(output)
     run_id = Recording.load(output).run_id
     folder = fetch_potential(run_id, server.uri, tmp_path / "fetched")
+    assert "View run" not in capsys.readouterr().out  # MLflow's own words about a run
     name = "weights.safetensors"
     assert (folder / name).read_bytes() == (output.potential / name).read_bytes()
 

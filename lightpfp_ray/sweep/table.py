@@ -25,7 +25,7 @@ class Row:
     basis_functions: int | None
     parameters: int | None
     epochs: int
-    seconds: float  # of all its epochs
+    seconds: float  # of training: the search for a start and all epochs
 
     @property
     def finished(self) -> bool:
@@ -34,7 +34,7 @@ class Row:
 
 def row_of(trial: Trial, folder: TrialFolder, failure: str, objective: str) -> Row:
     """`failure`: why it ended now, where its folder cannot know."""
-    epochs, sizes = folder.epochs(), folder.sizes()
+    sizes = folder.sizes()
     state = folder.state
     return Row(
         trial=trial,
@@ -44,8 +44,8 @@ def row_of(trial: Trial, folder: TrialFolder, failure: str, objective: str) -> R
         us_per_atom=sizes.get("us_per_atom"),
         basis_functions=sizes.get("basis_functions"),
         parameters=sizes.get("parameters"),
-        epochs=len(epochs),
-        seconds=sum(record["seconds"] for record in epochs),
+        epochs=len(folder.epochs()),
+        seconds=folder.seconds(),
     )
 
 

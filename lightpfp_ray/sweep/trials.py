@@ -154,6 +154,10 @@ class TrialFolder:
         """The records of its epochs so far."""
         return [r for r in records(self.output.journal) if r["type"] == "epoch"]
 
+    def seconds(self) -> float:
+        """That it has trained so far: the search for a start and the epochs."""
+        return sum(r.get("seconds", 0.0) for r in records(self.output.journal))
+
     def figure(self, name: str) -> float | None:
         """An error as test/forces_mae: of the finished potential, or else of its last epoch."""
         split, label = name.split("/")

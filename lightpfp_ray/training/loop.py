@@ -141,16 +141,18 @@ class Loop:
             keep_shared(self.model)
         elif starts > 1:
             place = (starts, self.plan.seed, self.plan.effort, self.context)
+            began = time.monotonic()
             losses = search(self.model, self.train, coefficients, *place)
-            self._write("search", losses=losses)
+            self._write("search", losses=losses, seconds=time.monotonic() - began)
 
     def _improve_radial(self, coefficients: Mapping[str, float], power: str) -> None:
         """Of a linear readout: the radial functions that are there, or a better start."""
         options = self.plan.options
         if options.starts > 1 and not (options.share_pairs or self.model.widths):
             place = (options.starts, self.plan.seed, self.plan.effort, self.context)
+            began = time.monotonic()
             losses = search_from(self.model, self.train, coefficients, power, *place)
-            self._write("search", losses=losses)
+            self._write("search", losses=losses, seconds=time.monotonic() - began)
 
     def _refit(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
