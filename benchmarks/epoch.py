@@ -36,8 +36,9 @@ from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
 from lightpfp_ray.training.batches import permutation
-from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options
+from lightpfp_ray.training.plan import Plan
 from lightpfp_ray.training.start import new_model
 
 CUTOFF = 6.0

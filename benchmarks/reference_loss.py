@@ -33,9 +33,10 @@ from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import MTP, RadialShape
 from lightpfp_ray.training.context import LocalContext
-from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.loss import residuals
 from lightpfp_ray.training.options import Options
+from lightpfp_ray.training.plan import Plan
 from lightpfp_ray.training.start import new_model
 
 CUTOFF, N_Q = 5.0, 8

@@ -210,8 +210,8 @@ def job_of(
     from .cluster.trainer import Job
     from .mtp.levels import Levels
     from .mtp.model import RadialShape
-    from .training.loop import Plan
     from .training.options import Options, refuse_contradiction
+    from .training.plan import Plan
 
     mtp, ours = control.mtp_config, control.lightpfp_ray
     shortest = train.min_distance or mtp.rc / 2

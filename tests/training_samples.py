@@ -11,8 +11,9 @@ from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
 from lightpfp_ray.training.context import LocalContext
-from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options
+from lightpfp_ray.training.plan import Plan
 from lightpfp_ray.training.start import new_model
 
 from .data_samples import labelled, metals, oddities

@@ -31,7 +31,8 @@ from ..mtp.model import MTP, RadialShape
 from ..potential import Potential, load_for
 from ..training import loop
 from ..training.context import Structures, WorkerContext
-from ..training.loop import Loop, Plan
+from ..training.loop import Loop
+from ..training.plan import Plan
 from ..training.start import new_model
 from .errors import unwrap
 from .losses import Losses

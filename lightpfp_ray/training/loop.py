@@ -10,8 +10,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,18 +21,14 @@ from .batches import WeightedSet, n_batches, permutation, refuse_unknown_groups
 from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
 from .context import Structures, WorkerContext
-from .coordinates import Coordinates, Maps
-from .finetune import held_out_ridge, search_from
-from .linear import refit, solve_reference_energies
 from .loss import LABELS, figures, sums
-from .options import Options, refuse_contradiction
-from .pairs import SharedPairs, keep_shared
+from .opening import WALKS, Opening, Walk
+from .options import refuse_contradiction
+from .plan import Plan
 from .record import Journal, Record
 from .schedule import rate_factor
-from .search import Effort, search
-from .update import AdamWalk, gradient
+from .update import gradient
 from .varpro import VariableProjection
-from .whiten import whitened
 
 if TYPE_CHECKING:
     from ..config import Stage
@@ -44,27 +38,6 @@ DIVERGED = 10.0
 
 ROLLBACKS, ROLLBACK_FACTOR = 5, 0.3
 """How often a stage may go back, and what its learning rate is multiplied by."""
-
-UNDETERMINED = (
-    "the energies of the training set do not determine E0 of every element, since their fractions "
-    "never vary independently: forces are not affected, energies of other compositions are"
-)
-
-WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be trained, and where its checkpoints are."""
-
-    stages: tuple[Stage, ...]
-    batch_size: int
-    seed: int
-    fingerprint: str  # of control file and data
-    folder: Path
-    checkpoint_interval_s: float
-    options: Options = field(default_factory=Options)
-    effort: Effort = field(default_factory=Effort)  # of the search for a start
 
 
 class Loop:
@@ -86,8 +59,9 @@ class Loop:
         self.train = WeightedSet.of(sets["train"], weights)
         self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()
-        self.tunes = bool(model.readout.moment_coeffs.any())  # begins at a potential
-        self.walk: AdamWalk | VariableProjection | None = None
+        tunes = bool(model.readout.moment_coeffs.any())  # begins at a potential
+        self.opening = Opening(plan, self.train, context, tunes, self._write)
+        self.walk: Walk | None = None
         self.kept: dict[str, dict] = {}  # states of the walk to go back to
         self.saved_at = time.monotonic()
 
@@ -116,56 +90,11 @@ class Loop:
         self._finish(stage, coefficients)
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        """Coordinates to walk in, at what least squares give; before stage 1 radial functions."""
-        options, first = self.plan.options, self.progress.stage == 0
-        if first and not self.tunes:
-            self._choose_radial(coefficients)
-        self._refit(stage, coefficients)
-        if first and self.tunes:
-            self._improve_radial(coefficients, stage.loss)
-        maps = Maps.identity(self.model)
-        if options.whitening:
-            maps = whitened(self.model, self.train, coefficients, self.plan.seed, self.context)
-        coordinates = (SharedPairs if options.share_pairs else Coordinates)(self.model, maps)
-        self.walk = WALKS[options.optimizer](self.model, coordinates)
-        if isinstance(self.walk, AdamWalk):
-            self.walk.decay(options.weight_decay)
+        first = self.progress.stage == 0
+        self.walk = self.opening.walk(self.model, stage, coefficients, first)
         for name in ("good", "last"):
             self._keep(name)
         self.progress.began(self._figures(self.train, coefficients, stage.loss))
-
-    def _choose_radial(self, coefficients: Mapping[str, float]) -> None:
-        """The best of some random radial functions, or of one what the pairs share."""
-        starts = self.plan.options.starts
-        if self.plan.options.share_pairs:
-            keep_shared(self.model)
-        elif starts > 1:
-            place = (starts, self.plan.seed, self.plan.effort, self.context)
-            began = time.monotonic()
-            losses = search(self.model, self.train, coefficients, *place)
-            self._write("search", losses=losses, seconds=time.monotonic() - began)
-
-    def _improve_radial(self, coefficients: Mapping[str, float], power: str) -> None:
-        """Of a linear readout: the radial functions that are there, or a better start."""
-        options = self.plan.options
-        if options.starts > 1 and not (options.share_pairs or self.model.widths):
-            place = (options.starts, self.plan.seed, self.plan.effort, self.context)
-            began = time.monotonic()
-            losses = search_from(self.model, self.train, coefficients, power, *place)
-            self._write("search", losses=losses, seconds=time.monotonic() - began)
-
-    def _refit(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
-        options, first = self.plan.options, self.progress.stage == 0
-        undetermined = solve_reference_energies(self.model, self.train, self.context)
-        if first and undetermined:
-            self._write("note", text=UNDETERMINED)
-        wanted = options.least_squares_start if first else options.least_squares_stages
-        if not wanted or (self.model.widths and (self.tunes or not first)):
-            return
-        place = (self.plan.seed, self.context)
-        ridge = held_out_ridge(self.model, self.train, coefficients, *place) if self.tunes else 0.0
-        refit(self.model, self.train, coefficients, stage.loss, *place, ridge)
 
     def _epoch(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         began = time.monotonic()
@@ -262,7 +191,7 @@ class Loop:
         self.walk, self.kept = None, {}
         self.progress.next_stage()
         if self.progress.stage == len(self.plan.stages):
-            self._refit(stage, coefficients)
+            self.opening.refit(self.model, stage, coefficients, first=False)
         self._save()
 
     def _scale(self) -> float:

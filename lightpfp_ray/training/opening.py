@@ -1,0 +1,100 @@
+"""What lies before the first step of a stage: radial functions, least squares of what is linear,
+and the coordinates in which an optimizer then walks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..mtp.model import MTP
+from .batches import WeightedSet
+from .context import WorkerContext
+from .coordinates import Coordinates, Maps
+from .finetune import held_out_ridge, search_from
+from .linear import refit, solve_reference_energies
+from .pairs import SharedPairs, keep_shared
+from .plan import Plan
+from .search import search
+from .update import AdamWalk
+from .varpro import VariableProjection
+from .whiten import whitened
+
+if TYPE_CHECKING:
+    from ..config import Stage
+
+UNDETERMINED = (
+    "the energies of the training set do not determine E0 of every element, since their fractions "
+    "never vary independently: forces are not affected, energies of other compositions are"
+)
+
+WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
+
+Walk = AdamWalk | VariableProjection
+
+
+@dataclass(frozen=True)
+class Opening:
+    """Of the stages of a training. `write` takes the kind of a record and what it holds."""
+
+    plan: Plan
+    train: WeightedSet
+    context: WorkerContext
+    tunes: bool  # the training began at a potential
+    write: Callable[..., None]
+
+    def walk(
+        self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
+    ) -> Walk:
+        """Change the model to where a stage begins, the first or a later one; how it walks on."""
+        options = self.plan.options
+        if first and not self.tunes:
+            self._choose_radial(model, coefficients)
+        self.refit(model, stage, coefficients, first)
+        if first and self.tunes:
+            self._improve_radial(model, coefficients, stage.loss)
+        maps = Maps.identity(model)
+        if options.whitening:
+            maps = whitened(model, self.train, coefficients, self.plan.seed, self.context)
+        coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
+        walk = WALKS[options.optimizer](model, coordinates)
+        if isinstance(walk, AdamWalk):
+            walk.decay(options.weight_decay)
+        return walk
+
+    def _choose_radial(self, model: MTP, coefficients: Mapping[str, float]) -> None:
+        """The best of some random radial functions, or of one what the pairs share."""
+        if self.plan.options.share_pairs:
+            keep_shared(model)
+        elif self.plan.options.starts > 1:
+            began = time.monotonic()
+            losses = search(model, self.train, coefficients, *self._searched())
+            self.write("search", losses=losses, seconds=time.monotonic() - began)
+
+    def _improve_radial(self, model: MTP, coefficients: Mapping[str, float], power: str) -> None:
+        """Of a linear readout: the radial functions that are there, or a better start."""
+        options = self.plan.options
+        if options.starts > 1 and not (options.share_pairs or model.widths):
+            began = time.monotonic()
+            losses = search_from(model, self.train, coefficients, power, *self._searched())
+            self.write("search", losses=losses, seconds=time.monotonic() - began)
+
+    def _searched(self) -> tuple:
+        return self.plan.options.starts, self.plan.seed, self.plan.effort, self.context
+
+    def refit(
+        self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
+    ) -> None:
+        """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
+        options = self.plan.options
+        undetermined = solve_reference_energies(model, self.train, self.context)
+        if first and undetermined:
+            self.write("note", text=UNDETERMINED)
+        wanted = options.least_squares_start if first else options.least_squares_stages
+        if not wanted or (model.widths and (self.tunes or not first)):
+            return
+        place = (self.plan.seed, self.context)
+        ridge = held_out_ridge(model, self.train, coefficients, *place) if self.tunes else 0.0
+        refit(model, self.train, coefficients, stage.loss, *place, ridge)
