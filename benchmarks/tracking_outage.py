@@ -51,6 +51,7 @@ def main() -> None:
     control.write_text(json.dumps({**CONTROL, "common_config": common}))
     train = [*CLI, "train", str(control), "--data", *options.data]
     train += ["--cache", str(pieces.folder / "cache")]
+    train += ["--cpus-per-worker", "1"]  # the server has a processor of its own
     pieces.piece("prepared", partial(measured, train, "server up", options.epochs))
     found: dict[str, list[dict]] = {case: [] for case in CASES}
     for number in range(options.rounds):
