@@ -3,16 +3,20 @@ refusals.
 """
 
 import csv
+import json
 import shutil
 
 import numpy as np
 import pytest
 
+from lightpfp_ray.cluster import dataset
 from lightpfp_ray.cluster.dataset import prepare
 from lightpfp_ray.cluster.errors import unwrap
 from lightpfp_ray.data import read
 from lightpfp_ray.data.dataset import StructureSet
+from lightpfp_ray.data.inputs import Options, inputs_of
 from lightpfp_ray.data.manifest import Manifest
+from lightpfp_ray.data.prepare import PARTS, gather
 from lightpfp_ray.errors import UserError
 
 from .data_samples import labelled, metals, oddities, written
@@ -95,6 +99,38 @@ def test_the_set_is_the_same_however_the_files_are_cut(tmp_path, monkeypatch):
         True,
         content[1],
     ]
+
+
+def test_blocks_of_a_task_that_died_are_done_anew_and_any_number_of_tasks_gives_the_same_bytes(
+    tmp_path, monkeypatch
+):
+    path = written(tmp_path / "a.extxyz", metals(12) + broken())
+    monkeypatch.setattr(read.blocks_of, "__defaults__", (2, *read.blocks_of.__defaults__[1:]))
+    by_ray = made(tmp_path, [path], max_energy=1e3)
+    options = Options(4.0, 1e3, 1e38, 0, 0.3)
+    files, folder = inputs_of([str(path)], []), tmp_path / "by two"
+    (folder / PARTS).mkdir(parents=True)
+    items = dataset._items(folder, files, options)
+    assert len(items) == 8
+    assert dataset._taken(items[0], 0)  # then it died
+    assert not dataset._taken(items[0], 1)
+    rows = [*dataset._task({"task": 1}, items[:5], options)]
+    assert [json.loads(row["summary"])["name"] for row in rows] == [
+        "000001",
+        "000002",
+        "000003",
+        "000004",
+    ]
+    rows += dataset._task({"task": 0}, items, options)
+    done = sorted((json.loads(row["summary"]) for row in rows), key=lambda each: each["name"])
+    assert [each["name"] for each in done] == [item["name"] for item in items]
+    skipped = [tuple(pair) for each in done for pair in each["skipped"]]
+    assert len(skipped) == 4
+    gather(folder, files, options, skipped)
+    for split in ("train", "test"):
+        for each in (by_ray.path / split).iterdir():
+            assert (folder / split / each.name).read_bytes() == each.read_bytes()
+    assert (folder / "skipped.csv").read_bytes() == (by_ray.path / "skipped.csv").read_bytes()
 
 
 def test_a_given_test_set_is_kept_apart_and_duplicates_are_counted(tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 import shutil
 import uuid
 from collections.abc import Iterator, Sequence
@@ -24,11 +23,6 @@ from ..data.prepare import PARTS, Skipped, gather, part, prepare_block
 from ..data.schema import SPLITS
 from ..errors import UserError
 from .errors import unwrap
-
-TASKS = 4
-"""For each processor, of several blocks each: Ray Data takes as long to follow a task as a short
-block takes to prepare, and more of them would let equal processors end together.
-"""
 
 
 def prepare(
@@ -122,8 +116,12 @@ def _items(folder: Path, files: list[Input], options: Options) -> list[dict]:
 
 
 def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped]]:
-    """Name of each item and what its task left out, as they finish. Raises the UserError of a
+    """Name of each item and what of it was left out, as the tasks end. Raises the UserError of a
     task.
+
+    One task a processor, which takes block after block: Ray Data looks at its tasks ten times a
+    second and not when one of several ends, which would leave a processor idle for as long as a
+    block takes.
     """
     import ray
     import ray.data
@@ -132,11 +130,15 @@ def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    work = [{"work": pickle.dumps((item, options))} for item in items]
-    tasks = min(len(work), TASKS * int(ray.cluster_resources().get("CPU", 1)))
-    dataset = ray.data.from_items(work, override_num_blocks=tasks)
+    tasks = max(1, min(len(items), int(ray.cluster_resources().get("CPU", 1))))
+    dataset = ray.data.from_items([{"task": n} for n in range(tasks)], override_num_blocks=tasks)
     try:
-        for row in dataset.map(_task).iter_rows():
+        for row in dataset.flat_map(
+            _task,
+            fn_kwargs={"items": items, "options": options},
+            compute=ray.data.TaskPoolStrategy(tasks),
+            num_cpus=_claimed_by_each(),
+        ).iter_rows():
             summary = json.loads(row["summary"])
             if "error" in summary:
                 raise UserError(summary["error"])
@@ -145,13 +147,37 @@ def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped
         raise (unwrap(error) or error) from None
 
 
-def _task(row: dict) -> dict:
-    """One block, from file to parts. A mistake of the user is data here: Ray would log its
-    traceback.
+def _claimed_by_each() -> int:
+    """CPUs that a task asks for: none on a single node, where there are as many tasks as CPUs.
+
+    Ray Data learns a second or two after its start how many CPUs there are, and until then runs one
+    task that asks for any. On several nodes the claim is what places the tasks.
     """
-    item, options = pickle.loads(row["work"])
+    import ray
+
+    return int(sum(node["Alive"] for node in ray.nodes()) > 1)
+
+
+def _task(row: dict, items: list[dict], options: Options) -> list[dict]:
+    """The next block that no task has taken, from file to parts, until there is none. A mistake of
+    the user is data here: Ray would log its traceback.
+    """
+    done = []
     try:
-        summary = {"name": item["name"], "skipped": prepare_block(**item, options=options)}
+        for item in items:
+            if _taken(item, row["task"]):
+                skipped = prepare_block(**item, options=options)
+                done.append({"name": item["name"], "skipped": skipped})
     except UserError as error:
-        summary = {"error": str(error)}
-    return {"summary": json.dumps(summary)}
+        done.append({"error": str(error)})
+    return [{"summary": json.dumps(each)} for each in done]
+
+
+def _taken(item: dict, task: int) -> bool:
+    """Whether a block is this task's: who comes first has it, even begun anew after it was lost."""
+    mark = item["folder"] / PARTS / f"taken-{item['name']}"
+    try:
+        mark.symlink_to(str(task))
+        return True
+    except FileExistsError:
+        return str(mark.readlink()) == str(task)
