@@ -119,9 +119,18 @@ def _room(request: Request, session: Session, output: OutputFolder) -> Resources
         session.local,
         request.wait_for_nodes,
     )
+    tell_slow(asked)
     for folder in (output.path, cache_of(request, output)):
         refuse_unshared(folder)
     return asked
+
+
+def tell_slow(asked: Resources) -> None:
+    """A note where a CPU is to train without the compiled engine."""
+    from .mtp.engine import missing
+
+    if asked.device == "cpu" and (line := missing()):
+        click.echo(f"note: {line}")
 
 
 def _structures(

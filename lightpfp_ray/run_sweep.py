@@ -31,6 +31,7 @@ from .run import (
     own_version,
     prepared,
     start_of,
+    tell_slow,
     uri_of,
 )
 from .sweep import Sweep, Trial, TrialFolder
@@ -174,6 +175,7 @@ def _room(sweep: Sweep, request: Request, local: bool) -> tuple[Resources, int]:
         local,
         request.wait_for_nodes,
     )
+    tell_slow(each)
     return each, slots(each)
 
 
