@@ -258,6 +258,7 @@ def fitting_epochs(found: Forecast, control: ControlFile, budget_s: float, n_wor
 
     def seconds(total: int) -> float:
         epochs = split_epochs(total, multi.epoch_list, multi.use_calib_stage)
+        epochs *= control.lightpfp_ray.members
         stages = [replace(s, epochs=n) for s, n in zip(found.stages, epochs, strict=True)]
         return found.total_s(n_workers, [s for s in stages if s.epochs])
 

@@ -22,6 +22,7 @@ from .training_samples import (
     InMemory,
     ListJournal,
     Stage,
+    committee,
     model_of,
     parameters,
     sets,
@@ -32,6 +33,9 @@ VARPRO = {
     "optimizer": "varpro",
     "stages": (Stage("stage_1", 6, 0.1, 1.0, 0.1, 10.0), Stage("stage_2", 3, 0.1, 2.0, 0.1, 10.0)),
 }
+
+
+COMMITTEE = {"widths": (4,), "stages": committee(2), "members": 2}
 
 
 class Sum:
@@ -121,14 +125,14 @@ class Mortal(LocalContext):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"widths": (4,), "early_stopping": 2}, VARPRO],
-    ids=["linear", "neural", "varpro"],
+    [{}, {"widths": (4,), "early_stopping": 2}, VARPRO, COMMITTEE],
+    ids=["linear", "neural", "varpro", "committee"],
 )
 def test_a_run_killed_anywhere_ends_as_the_undisturbed_one(tmp_path, changes):
     structures, whole = sets(), ListJournal()
     changes = {"interval": 0.0, "starts": 1, **changes}
     undisturbed = trained(tmp_path / "whole", structures, whole, **changes)
-    for last in range(3, 60, 5):
+    for last in range(3, 60 * changes.get("members", 1), 5):
         journal, folder = ListJournal(), tmp_path / f"killed-{last}"
         context = Mortal().dying_at(last)
         try:

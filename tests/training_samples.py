@@ -1,6 +1,6 @@
 """Small sets and plans for the tests of the training."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -102,6 +102,7 @@ class Stage:
     loss: str = "mse"
     scheduler: str = "linear_warmup"
     scheduler_step_size: int = 1
+    member: int = 0
 
 
 STAGES = (
@@ -109,6 +110,11 @@ STAGES = (
     Stage("stage_2", 4, 0.01, 1.0, 0.1, 10.0, loss="l1"),
     Stage("calibration", 3, 0.01, None, None, None),
 )
+
+
+def committee(n, stages=STAGES):
+    """The stages of n members, one after the other."""
+    return tuple(replace(stage, member=member) for member in range(n) for stage in stages)
 
 
 def plan(folder, stages=STAGES, batch_size=3, interval=1e9, **options):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,18 @@ class ControlFile(BaseModel):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages in order, calibration last."""
+        """The stages in order, calibration last; all of them again for each further member of a
+        committee.
+        """
+        first = self._stages_of_one()
+        others = (
+            replace(stage, name=f"member_{member + 1}/{stage.name}", member=member)
+            for member in range(1, self.lightpfp_ray.members)
+            for stage in first
+        )
+        return (*first, *others)
+
+    def _stages_of_one(self) -> tuple[Stage, ...]:
         common, multi = self.common_config, self.multistage_config
         calibrated = multi.use_calib_stage
         names = [f"stage_{number}" for number in range(1, len(multi.epoch_list) + 1)]

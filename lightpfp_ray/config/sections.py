@@ -335,6 +335,12 @@ class OwnConfig(Section):
         "Of the weights of a network's layers (AdamW): each update takes away this times a "
         "hundredth of the learning rate of them. A linear readout has none.",
     )
+    members: AtLeast1 = option(
+        1,
+        "Networks of a committee: each goes through all stages, the second and further ones over "
+        "the radial functions that the first has found. The potential is their mean: one network, "
+        "wider by this factor.",
+    )
     early_stopping: AtLeast1 | None = option(
         None,
         "A stage ends when the test loss has not fallen for so many epochs, at its best one; null: "

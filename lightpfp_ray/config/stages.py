@@ -28,7 +28,7 @@ class Stage:
     last list stage.
     """
 
-    name: str  # "stage_1", "stage_2", ..., "calibration"
+    name: str  # "stage_1", "stage_2", ..., "calibration"; of others "member_2/stage_1", ...
     epochs: int
     lr: float
     energy_coeff: float | None
@@ -37,6 +37,7 @@ class Stage:
     loss: str  # "mse", "l1"
     scheduler: str  # "step", "linear_warmup", "None"
     scheduler_step_size: int  # epochs
+    member: int = 0  # of the committee
 
 
 def split_epochs(total: int, proportions: Sequence[int], with_calibration: bool) -> list[int]:

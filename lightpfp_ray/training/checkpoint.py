@@ -90,6 +90,7 @@ class Checkpoint:
     model: MTP
     walk: dict | None
     kept: dict[str, dict]
+    members: list[dict] = field(default_factory=list)  # parameters of those that are finished
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
@@ -103,6 +104,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         "model": checkpoint.model.state_dict(),
         "walk": checkpoint.walk,
         "kept": checkpoint.kept,
+        "members": checkpoint.members,
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -157,4 +159,5 @@ def load(path: Path, device: torch.device) -> Checkpoint:
         model=model.to(device),
         walk=content["walk"],
         kept=content["kept"],
+        members=content.get("members", []),  # none in those from before there were committees
     )

@@ -20,6 +20,7 @@ from . import checkpoint
 from .batches import WeightedSet, n_batches, permutation, refuse_unknown_groups
 from .calibration import calibrated, weighted_losses
 from .checkpoint import Checkpoint, Progress
+from .committee import mean_of
 from .context import Structures, WorkerContext
 from .loss import LABELS, figures, sums
 from .opening import WALKS, Opening, Walk
@@ -63,6 +64,7 @@ class Loop:
         self.opening = Opening(plan, self.train, context, tunes, self._write)
         self.walk: Walk | None = None
         self.kept: dict[str, dict] = {}  # states of the walk to go back to
+        self.members: list[dict] = []  # parameters of those of a committee that are finished
         self.saved_at = time.monotonic()
 
     def run(self) -> MTP:
@@ -90,7 +92,9 @@ class Loop:
         self._finish(stage, coefficients)
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
-        first = self.progress.stage == 0
+        first = self._begins_member()
+        if first and stage.member:
+            self.progress.coefficients = None  # of its own calibration
         self.walk = self.opening.walk(self.model, stage, coefficients, first)
         for name in ("good", "last"):
             self._keep(name)
@@ -190,9 +194,23 @@ class Loop:
             self._walk_from("best")
         self.walk, self.kept = None, {}
         self.progress.next_stage()
-        if self.progress.stage == len(self.plan.stages):
+        if self._begins_member():
             self.opening.refit(self.model, stage, coefficients, first=False)
+            self._finish_member()
         self._save()
+
+    def _begins_member(self) -> bool:
+        """Whether the next stage is the first of a member of the committee, or none is left."""
+        stages, place = self.plan.stages, self.progress.stage
+        return place in (0, len(stages)) or stages[place].member > stages[place - 1].member
+
+    def _finish_member(self) -> None:
+        """Keep the parameters of a member; when all have theirs, the potential is their mean."""
+        if not self.plan.stages[-1].member:
+            return
+        self.members.append(deepcopy(self.model.state_dict()))
+        if self.progress.stage == len(self.plan.stages):
+            self.model, self.members = mean_of(self.model, self.members), []
 
     def _scale(self) -> float:
         """What divergences have left of the stage's learning rate."""
@@ -237,6 +255,7 @@ class Loop:
 
     def _resume(self, found: Checkpoint) -> None:
         self.model, self.progress, self.kept = found.model, found.progress, found.kept
+        self.members = found.members
         if found.walk:
             self.walk = WALKS[self.plan.options.optimizer].of_state(self.model, found.walk)
         self.record.truncate(self.progress.journal_bytes)
@@ -254,7 +273,9 @@ class Loop:
         walk = self.walk.state_dict() if self.walk else None
         checkpoint.save(
             self.plan.folder,
-            Checkpoint(self.plan.fingerprint, self.progress, self.model, walk, self.kept),
+            Checkpoint(
+                self.plan.fingerprint, self.progress, self.model, walk, self.kept, self.members
+            ),
         )
 
     def _write(self, kind: str, **content: object) -> None:

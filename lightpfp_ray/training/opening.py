@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ..mtp.model import MTP
 from .batches import WeightedSet
+from .committee import begin_member
 from .context import WorkerContext
 from .coordinates import Coordinates, Maps
 from .finetune import held_out_ridge, search_from
@@ -48,9 +49,13 @@ class Opening:
     def walk(
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
     ) -> Walk:
-        """Change the model to where a stage begins, the first or a later one; how it walks on."""
+        """Change the model to where a stage begins, the first of a member of the committee or a
+        later one; how it walks on.
+        """
         options = self.plan.options
-        if first and not self.tunes:
+        if first and stage.member:
+            begin_member(model, self.plan.seed, stage.member)
+        elif first and not self.tunes:
             self._choose_radial(model, coefficients)
         self.refit(model, stage, coefficients, first)
         if first and self.tunes:
@@ -58,10 +63,14 @@ class Opening:
         maps = Maps.identity(model)
         if options.whitening:
             maps = whitened(model, self.train, coefficients, self.plan.seed, self.context)
+        if stage.member:
+            maps = maps.with_radial(Maps.identity(model).radial_QQ)  # held, to the bit
         coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
         walk = WALKS[options.optimizer](model, coordinates)
         if isinstance(walk, AdamWalk):
             walk.decay(options.weight_decay)
+            if stage.member:
+                walk.hold_radial()
         return walk
 
     def _choose_radial(self, model: MTP, coefficients: Mapping[str, float]) -> None:
@@ -90,7 +99,7 @@ class Opening:
         """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
         options = self.plan.options
         undetermined = solve_reference_energies(model, self.train, self.context)
-        if first and undetermined:
+        if first and not stage.member and undetermined:
             self.write("note", text=UNDETERMINED)
         wanted = options.least_squares_start if first else options.least_squares_stages
         if not wanted or (model.widths and (self.tunes or not first)):

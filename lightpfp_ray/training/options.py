@@ -23,12 +23,21 @@ class Options:
     least_squares_start: bool = True
     least_squares_stages: bool = True
     weight_decay: float = 0.5
+    members: int = 1
     early_stopping: int | None = None
     group_weights: Mapping[str, object] = field(default_factory=dict)
 
 
 def refuse_contradiction(options: Options, stages: Sequence[Stage], widths: Sequence[int]) -> None:
-    """Raise UserError where the optimizer is not for such a training."""
+    """Raise UserError where the optimizer or a committee is not for such a training; `widths` are
+    those of a network that begins anew.
+    """
+    if options.members > 1 and not widths:
+        raise UserError(
+            f"lightpfp_ray.members is {options.members}, and no network begins anew (nn_dim_list "
+            "is [], or the training begins at a potential): members differ by their networks: set "
+            "members to 1"
+        )
     if options.optimizer != "varpro":
         return
     if widths:

@@ -52,11 +52,11 @@ def new_model(
         coeffs = model.radial_coeffs
         coeffs.copy_(random_radial(coeffs.shape, orthonormal(gram_QQ / size), generator))
         if widths:
-            _start_network(model, generator)
+            start_network(model, generator)
     return model.to(context.device)
 
 
-def _start_network(model: MTP, generator: torch.Generator) -> None:
+def start_network(model: MTP, generator: torch.Generator) -> None:
     """Random hidden layers, and a last one that is zero: the potential is its linear path."""
     for layer in model.readout.layers[:-1]:
         layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)
