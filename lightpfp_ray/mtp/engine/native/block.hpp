@@ -38,22 +38,10 @@ struct Block {
     f_bar = arena.take<P>(most_together * 2 * program.n_radial);
     monomials = take_monomials(arena, program);
     readout = take_readout(arena, p);
-    const int64_t readout_size = n_readout(p);
-    readout_sums.linear_B = arena.take<P>(n_slots ? readout_size : 0);
-    readout_sums.layers = readout_sums.linear_B + program.n_basis;
-    readout_sums.output_H = readout_sums.linear_B + readout_size - n_outputs(p);
+    if (n_slots) readout_sums.take(arena, p);
     radial_sums = arena.take<P>(n_slots * program.n_radial * p.n_q);
   }
 
-  static int32_t n_outputs(const Potential<T>& p) {
-    return p.n_layers ? p.layers[p.n_layers - 1].n_out : 0;
-  }
-  static int64_t n_readout(const Potential<T>& p) {
-    int64_t n = p.program.n_basis + n_outputs(p);
-    for (int32_t l = 0; l < p.n_layers; ++l)
-      n += int64_t(p.layers[l].n_out) * (p.layers[l].n_in + 1);
-    return n;
-  }
   Head<T>* head(const Potential<T>& p, int lane, int32_t pack) {
     return reinterpret_cast<Head<T>*>(heads[lane] + pack * head_packs(p));
   }

@@ -199,9 +199,8 @@ void gradient(const Potential<T>& p, const Structures& s, const Directions& alon
   Arena arena(scratch);
   Block<T> block(arena, p, s, shape.n_slots);
   const int64_t n_radial = shape.n_slots * program.n_radial * p.n_q;
-  const int64_t n_readout = Block<T>::n_readout(p);
   clear<T>(block.radial_sums, n_radial);
-  clear<T>(block.readout_sums.linear_B, n_readout);
+  clear<T>(block.readout_sums.linear_B, block.readout_sums.n_sums);
   for (int64_t n = 0; n < shape.n_values; ++n) values[n] = 0;
   for (int64_t first = begin; first < end; first += lanes<T>) {
     const int present = int(end - first < lanes<T> ? end - first : lanes<T>);
@@ -218,8 +217,7 @@ void gradient(const Potential<T>& p, const Structures& s, const Directions& alon
     }
   }
   for (int64_t n = 0; n < n_radial; ++n) values[n] = double(sum(block.radial_sums[n]));
-  double* readout = values + n_radial + p.n_species;
-  for (int64_t n = 0; n < n_readout; ++n) readout[n] = double(sum(block.readout_sums.linear_B[n]));
+  block.readout_sums.write(p, values + n_radial + p.n_species);
 }
 
 /// M of one atom in every lane, so that its edges can be the lanes of the tangents.

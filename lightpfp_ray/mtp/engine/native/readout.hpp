@@ -10,6 +10,8 @@
 //   SiLU = h sigma,   SiLU' = sigma (1 + h (1 - sigma)),   SiLU'' = sigma (1 - sigma) (2 + h (1 - 2 sigma))
 #pragma once
 
+#include <algorithm>
+
 #include "program.hpp"
 #include "simd.hpp"
 
@@ -139,11 +141,82 @@ void reverse_readout(const Potential<T>& p, const ReadoutWork<T>& work) {
   for (int32_t b = 0; b < n_basis; ++b) work.bar[b] += splat(p.linear_B[b]);
 }
 
-/// Sums over atoms, still by lane, of dJ/d(parameter) for J = a V + Vdot.
+/// Packs that the inputs of a layer take where they are the lanes.
+template <class T>
+int64_t input_packs(const Layer<T>& layer) {
+  return (layer.n_in + lanes<T> - 1) / lanes<T>;
+}
+
+/// Sums over atoms of dJ/d(parameter) for J = a V + Vdot, still by lane; of weights the lanes are
+/// the inputs of the layer, not the atoms: so there are few enough of them to stay in the cache.
 template <class T>
 struct ReadoutGradient {
-  Pack<T> *linear_B, *layers, *output_H;  // layers: weight, then bias, of each
+  Pack<T> *linear_B, *output_H, *biases, *weights;  // the last two of all layers
+  Pack<T> *s, *dot;  // of one layer: (atom of the block, pack of inputs)
+  int64_t n_sums;
+
+  void take(Arena& arena, const Potential<T>& p) {
+    const int64_t n_last = p.n_layers ? p.layers[p.n_layers - 1].n_out : 0;
+    const int64_t n_biases = n_neurons(p) - p.program.n_basis;
+    int64_t widest = 0, n_weights = 0;
+    for (int32_t l = 0; l < p.n_layers; ++l) {
+      widest = std::max(widest, input_packs(p.layers[l]));
+      n_weights += p.layers[l].n_out * input_packs(p.layers[l]);
+    }
+    n_sums = p.program.n_basis + n_last + n_biases + n_weights;
+    linear_B = arena.take<Pack<T>>(n_sums);
+    output_H = linear_B + p.program.n_basis;
+    biases = output_H + n_last;
+    weights = biases + n_biases;
+    for (Pack<T>** each : {&s, &dot}) *each = arena.take<Pack<T>>(lanes<T> * widest);
+  }
+
+  /// In the order of the parameters: of the linear path, of each layer weights and biases, and of
+  /// the last neuron.
+  void write(const Potential<T>& p, double* values) const {
+    for (int32_t b = 0; b < p.program.n_basis; ++b) *values++ = double(sum(linear_B[b]));
+    const Pack<T>*bias = biases, *row = weights;
+    for (int32_t l = 0; l < p.n_layers; ++l) {
+      const Layer<T>& layer = p.layers[l];
+      for (int32_t o = 0; o < layer.n_out; ++o, row += input_packs(layer)) {
+        const T* weight = reinterpret_cast<const T*>(row);
+        for (int32_t i = 0; i < layer.n_in; ++i) *values++ = double(weight[i]);
+      }
+      for (int32_t o = 0; o < layer.n_out; ++o) *values++ = double(sum(*bias++));
+    }
+    for (const Pack<T>* output = output_H; output < biases; ++output)
+      *values++ = double(sum(*output));
+  }
 };
+
+/// Of packs whose lanes are atoms, those whose lanes are the inputs.
+template <class T>
+void by_atom(const Layer<T>& layer, const Pack<T>* packs, Pack<T>* rows) {
+  const T* from = reinterpret_cast<const T*>(packs);
+  const int64_t stride = input_packs(layer) * lanes<T>;
+  for (int a = 0; a < lanes<T>; ++a) {
+    T* row = reinterpret_cast<T*>(rows) + a * stride;
+    for (int32_t i = 0; i < layer.n_in; ++i) row[i] = from[i * lanes<T> + a];
+    for (int64_t i = layer.n_in; i < stride; ++i) row[i] = T(0);
+  }
+}
+
+/// Into the weights of `N` neurons: bar (x) s + dot_bar (x) dot, summed over the atoms of a block.
+template <int N, class T>
+void add_outer(const Pack<T>* bar, const Pack<T>* dot_bar, const Pack<T>* s, const Pack<T>* dot,
+               int64_t n_packs, Pack<T>* __restrict weights) {
+  const T *of_s = reinterpret_cast<const T*>(bar), *of_dot = reinterpret_cast<const T*>(dot_bar);
+  for (int64_t i = 0; i < n_packs; ++i) {
+    Pack<T> sums[N];
+    for (int o = 0; o < N; ++o) sums[o] = weights[o * n_packs + i];
+    for (int a = 0; a < lanes<T>; ++a) {
+      const Pack<T> s_a = s[a * n_packs + i], dot_a = dot[a * n_packs + i];
+      for (int o = 0; o < N; ++o)
+        sums[o] += splat(of_s[o * lanes<T> + a]) * s_a + splat(of_dot[o * lanes<T> + a]) * dot_a;
+    }
+    for (int o = 0; o < N; ++o) weights[o * n_packs + i] = sums[o];
+  }
+}
 
 /// The adjoints of x and xdot into the first B of work.bar and work.dot_bar, for J = a V + Vdot.
 template <class T>
@@ -154,13 +227,14 @@ void reverse_readout_tangent(const Potential<T>& p, const ReadoutWork<T>& work, 
   clear<T>(work.bar, n);
   clear<T>(work.dot_bar, n);
   int64_t to = n;
-  Pack<T>* sums = gradient.output_H;
+  Pack<T>*biases = gradient.weights, *weights = gradient.linear_B + gradient.n_sums;
   for (int32_t l = last; l >= 0; --l) {
     const Layer<T>& layer = p.layers[l];
     to -= layer.n_out;
     const int64_t from = to - layer.n_in;
-    sums -= int64_t(layer.n_out) * (layer.n_in + 1);
-    Pack<T>* bias_sums = sums + int64_t(layer.n_out) * layer.n_in;
+    const int64_t n_packs = input_packs(layer);
+    biases -= layer.n_out;
+    weights -= layer.n_out * n_packs;
     for (int32_t o = 0; o < layer.n_out; ++o) {
       Pack<T>&bar = work.bar[to + o], &dot_bar = work.dot_bar[to + o];
       if (l == last) {
@@ -170,11 +244,18 @@ void reverse_readout_tangent(const Potential<T>& p, const ReadoutWork<T>& work, 
       }
       bar = bar * work.slope[to + o] + dot_bar * work.curve[to + o] * work.h_dot[to + o];
       dot_bar = dot_bar * work.slope[to + o];
-      bias_sums[o] += bar;
-      for (int32_t i = 0; i < layer.n_in; ++i)
-        sums[int64_t(o) * layer.n_in + i] +=
-            bar * work.s[from + i] + dot_bar * work.dot[from + i];
+      biases[o] += bar;
     }
+    by_atom(layer, work.s + from, gradient.s);
+    by_atom(layer, work.dot + from, gradient.dot);
+    const Pack<T>*bar = work.bar + to, *dot_bar = work.dot_bar + to;
+    constexpr int together = 4;
+    int32_t o = 0;
+    for (; o + together <= layer.n_out; o += together)
+      add_outer<together>(bar + o, dot_bar + o, gradient.s, gradient.dot, n_packs,
+                          weights + o * n_packs);
+    for (; o < layer.n_out; ++o)
+      add_outer<1>(bar + o, dot_bar + o, gradient.s, gradient.dot, n_packs, weights + o * n_packs);
     transposed(layer, work.bar + to, work.bar + from);
     transposed(layer, work.dot_bar + to, work.dot_bar + from);
   }
