@@ -89,7 +89,9 @@ def test_workers_together_give_the_parameters_of_one(tmp_path, n_workers, n_trai
         torch.testing.assert_close(found, alone, rtol=1e-7, atol=1e-8)  # least squares: condition
 
 
-@pytest.mark.parametrize("changes", [{"widths": (4,)}, VARPRO], ids=["search", "varpro"])
+@pytest.mark.parametrize(
+    "changes", [{"widths": (4,)}, VARPRO, COMMITTEE], ids=["search", "varpro", "committee"]
+)
 def test_workers_together_reach_the_errors_of_one(tmp_path, changes):
     """A quasi-Newton method enlarges rounding at each of its steps; what it finds is the same."""
     structures, journal = sets(), ListJournal()
