@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from lightpfp_ray.cluster.choice import Grouped
+from lightpfp_ray.cluster.choice import Grouped, highest_first
 from lightpfp_ray.cluster.session import Resources, slots
 from lightpfp_ray.cluster.trial import OUT_OF_MEMORY, Reports, Study
 from lightpfp_ray.cluster.tune import failure, search
@@ -115,6 +115,13 @@ def test_optuna_goes_on_from_the_folders_that_are_there(tmp_path, cache):
     assert set(first) < set(more)
     assert len(trained) == 1
     assert set(more.values()) == {"finished"}
+
+
+def test_what_takes_longest_is_begun_first(tmp_path):
+    file = tmp_path / "sweep.json"
+    levels = {"mtp_config.levmax": {"grid": [8, 16]}, "mtp_config.n_q": {"grid": [6, 8]}}
+    file.write_text(json.dumps({"control": {}, "parameters": levels}))
+    assert highest_first(load_sweep(file).trials) == [2, 3, 0, 1]
 
 
 def test_a_trial_is_stopped_only_by_those_of_its_own_basis():

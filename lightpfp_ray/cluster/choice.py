@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,20 @@ GRACE_PERCENT, REDUCTION = 25, 2
 def tune_space(sweep: Sweep) -> dict[str, Any]:
     """Trials by their number, or of Optuna the space: of choices their number."""
     if sweep.trials:
-        return {"number": tune.grid_search(list(range(len(sweep.trials))))}
+        return {"number": tune.grid_search(highest_first(sweep.trials))}
     return {
         key: tune.choice(list(range(len(domain.values))))
         if isinstance(domain, Choices)
         else (tune.loguniform if domain.logarithmic else tune.uniform)(domain.low, domain.high)
         for key, domain in sweep.space.items()
     }
+
+
+def highest_first(trials: Sequence[Trial]) -> list[int]:
+    """Numbers of trials in the order of their beginning: a high level takes long, and one that is
+    left for the end would go on alone.
+    """
+    return sorted(range(len(trials)), key=lambda n: -trials[n].control.mtp_config.levmax)
 
 
 def trial_of(sweep: Sweep, config: Mapping[str, Any]) -> Trial:
