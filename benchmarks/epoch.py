@@ -60,7 +60,7 @@ POLL_S = 1.0
 def main() -> None:
     options = arguments()
     if options.folder:
-        options.folder.mkdir(parents=True, exist_ok=True)
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="epoch-", dir=options.folder))
     print(
         f"{'atoms':>9}{'edges':>11}{'dtype':>9}{'workers':>8}{'us/atom':>9}{'CPU us':>8}"
