@@ -204,13 +204,12 @@ class NativeProgram {
         checked<double>(sums.at(1), "gradient of species_coeffs", {c}),
         checked<double>(sums.at(2), "gradient of the readout", {n_readout}), n_readout};
     const nb::gil_scoped_release released;
-    std::vector<double> a(size_t(s.n_atoms)), v(v_A3, v_A3 + 3 * s.n_atoms),
-        strain(9 * size_t(s.n_structures));
+    std::vector<double> a(size_t(s.n_atoms)), strain(9 * size_t(s.n_structures));
     for (int64_t i = 0; i < s.n_atoms; ++i) a[size_t(i)] = a_S[s.structure_A[i]] + double(a_A[i]);
     for (int64_t n = 0; n < s.n_structures; ++n)
       for (int k = 0; k < 6 && !std::isnan(s.volume_S[n]); ++k)
         strain[size_t(9 * n + 3 * voigt[k][0] + voigt[k][1])] = t_S6[6 * n + k] / s.volume_S[n];
-    const Directions along{a.data(), v.data(), strain.data()};
+    const Directions<T> along{a.data(), v_A3, strain.data()};
     lightpfp::gradient(kernels, p, s, along, n_threads, out);
   }
 

@@ -5,6 +5,8 @@
 // every radial function and its slope vanish.
 #pragma once
 
+#include <cmath>
+
 #include "program.hpp"
 #include "simd.hpp"
 
@@ -16,10 +18,11 @@ template <class T>
 struct Edges {
   int32_t n_packs;
   T *x, *y, *z;       // r_ij, by slot
-  int32_t* edge;      // by slot: edge of the atom, counted from its first; -1: left over
-  int32_t* neighbor;  // by slot: counted from the first atom of the structure
+  int32_t* neighbor;  // by slot: counted from the first atom of the structure; left over: the center
   int32_t* species;   // by pack: of the neighbors
-  double *found, *shift;  // by axis and slot: position of the neighbor in the cell, lattice shift
+  double* shift[3];   // by slot: lattice shift of the neighbor; left over: NaN
+  double* other[3];   // by slot: position of the neighbor in the cell
+  T* v[3];            // by slot: direction of the neighbor
 };
 
 /// Packs that hold the edges of any atom.
@@ -36,12 +39,20 @@ Edges<T> take_edges(Arena& arena, int32_t packs) {
   edges.x = arena.take<T>(slots);
   edges.y = arena.take<T>(slots);
   edges.z = arena.take<T>(slots);
-  edges.edge = arena.take<int32_t>(slots);
   edges.neighbor = arena.take<int32_t>(slots);
   edges.species = arena.take<int32_t>(packs);
-  edges.found = arena.take<double>(3 * slots);
-  edges.shift = arena.take<double>(3 * slots);
+  for (double** each : {edges.shift, edges.other})
+    for (int k = 0; k < 3; ++k) each[k] = arena.take<double>(slots);
+  for (T*& each : edges.v) each = arena.take<T>(slots);
   return edges;
+}
+
+/// Columns of an array of n rows of three numbers.
+template <class V, class X>
+inline void columns(const V* __restrict rows_3, int32_t n, X* __restrict x, X* __restrict y,
+                    X* __restrict z) {
+  for (int32_t e = 0; e < n; ++e)
+    x[e] = X(rows_3[3 * e]), y[e] = X(rows_3[3 * e + 1]), z[e] = X(rows_3[3 * e + 2]);
 }
 
 /// Order the edges of atom i by species; `next_C` is memory for the slot of each species' next one.
@@ -50,7 +61,10 @@ void order(const Potential<T>& p, const Structures& s, int64_t i, int32_t* next_
            Edges<T>& edges) {
   const int64_t first_atom = s.first_atom_S[s.structure_A[i]];
   const int32_t *species = s.species_A + first_atom, *neighbors = s.neighbors_N + s.first_edge_A[i];
+  const int16_t* shifts = s.shifts_N3 + 3 * s.first_edge_A[i];
   const int32_t n_edges = s.n_edges_A[i];
+  int32_t* neighbor = edges.neighbor;
+  double *x = edges.shift[0], *y = edges.shift[1], *z = edges.shift[2];
   for (int32_t c = 0; c < p.n_species; ++c) next_C[c] = 0;
   if (p.n_species == 1)
     next_C[0] = n_edges;
@@ -60,36 +74,32 @@ void order(const Potential<T>& p, const Structures& s, int64_t i, int32_t* next_
   for (int32_t c = 0; c < p.n_species; ++c) {
     const int32_t packs = (next_C[c] + lanes<T> - 1) / lanes<T>, begin = edges.n_packs * lanes<T>;
     for (int32_t slot = begin + next_C[c]; slot < begin + packs * lanes<T>; ++slot) {
-      edges.edge[slot] = -1;
-      edges.neighbor[slot] = int32_t(i - first_atom);
+      neighbor[slot] = int32_t(i - first_atom);
+      x[slot] = y[slot] = z[slot] = NAN;
     }
     for (int32_t n = 0; n < packs; ++n) edges.species[edges.n_packs++] = c;
     next_C[c] = begin;
   }
   if (p.n_species == 1) {
-    for (int32_t e = 0; e < n_edges; ++e) edges.edge[e] = e, edges.neighbor[e] = neighbors[e];
+    for (int32_t e = 0; e < n_edges; ++e) neighbor[e] = neighbors[e];
+    columns(shifts, n_edges, x, y, z);
     return;
   }
   for (int32_t e = 0; e < n_edges; ++e) {
     const int32_t slot = next_C[species[neighbors[e]]]++;
-    edges.edge[slot] = e;
-    edges.neighbor[slot] = neighbors[e];
+    neighbor[slot] = neighbors[e];
+    columns(shifts + 3 * e, 1, x + slot, y + slot, z + slot);
   }
 }
 
-/// Looks up what r_ij is made of; slots that are left over get a neighbor beyond the cutoff.
-template <class T>
-void look_up(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
-  const double* positions = s.positions_A3 + 3 * s.first_atom_S[s.structure_A[i]];
-  const int16_t* shifts = s.shifts_N3 + 3 * s.first_edge_A[i];
-  const int32_t slots = edges.n_packs * lanes<T>;
+/// Of the neighbor in every slot, its row of `values_A3`, which begin at the structure's first atom.
+template <class T, class V>
+inline void look_up(const V* values_A3, const Edges<T>& edges, V* const* found_3) {
+  const int32_t slots = edges.n_packs * lanes<T>, *neighbor = edges.neighbor;
+  V *__restrict x = found_3[0], *__restrict y = found_3[1], *__restrict z = found_3[2];
   for (int32_t slot = 0; slot < slots; ++slot) {
-    const int64_t e = edges.edge[slot];
-    const double* other = positions + 3 * int64_t(edges.neighbor[slot]);
-    for (int k = 0; k < 3; ++k) {
-      edges.found[k * slots + slot] = e < 0 ? other[k] + 2 * cutoff : other[k];
-      edges.shift[k * slots + slot] = e < 0 ? 0 : shifts[3 * e + k];
-    }
+    const V* row = values_A3 + 3 * int64_t(neighbor[slot]);
+    x[slot] = row[0], y[slot] = row[1], z[slot] = row[2];
   }
 }
 
@@ -97,24 +107,21 @@ void look_up(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
 template <class T>
 void measure(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
   using P = Pack<double>;
-  look_up(s, i, cutoff, edges);
-  const double *cell = s.cell_S33 + 9 * s.structure_A[i], *center = s.positions_A3 + 3 * i;
+  const int64_t structure = s.structure_A[i];
+  look_up(s.positions_A3 + 3 * s.first_atom_S[structure], edges, edges.other);
+  const double *cell = s.cell_S33 + 9 * structure, *center = s.positions_A3 + 3 * i;
   const P limit = splat(cutoff * cutoff), beyond[3] = {splat(cutoff), splat(0.0), splat(0.0)};
   T* out[3] = {edges.x, edges.y, edges.z};
   const int32_t slots = edges.n_packs * lanes<T>;
   for (int32_t slot = 0; slot < slots; slot += lanes<double>) {
     P r[3], square = splat(0.0);
     for (int k = 0; k < 3; ++k) {
-      r[k] = *reinterpret_cast<const P*>(edges.found + k * slots + slot) - splat(center[k]);
-      for (int j = 0; j < 3; ++j)
-        r[k] += *reinterpret_cast<const P*>(edges.shift + j * slots + slot) * splat(cell[3 * j + k]);
+      r[k] = load(edges.other[k] + slot) - splat(center[k]);
+      for (int j = 0; j < 3; ++j) r[k] += load(edges.shift[j] + slot) * splat(cell[3 * j + k]);
       square += r[k] * r[k];
     }
-    for (int k = 0; k < 3; ++k) {
-      const P inside = where_less(square, limit, r[k], beyond[k]);
-      for (int l = 0; l < lanes<double>; ++l)
-        out[k][slot + l] = T(reinterpret_cast<const double*>(&inside)[l]);
-    }
+    for (int k = 0; k < 3; ++k)
+      store(where_less(square, limit, r[k], beyond[k]), out[k] + slot);
   }
 }
 

@@ -46,9 +46,7 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
     for (int v = 0; v < V; ++v) {
       if (p.repulsion) repulsion += add_repulsion(p, edges, first + v, g[v]);
       const int32_t slot = (first + v) * lanes<T>;
-      const P r[3] = {*reinterpret_cast<const P*>(edges.x + slot),
-                      *reinterpret_cast<const P*>(edges.y + slot),
-                      *reinterpret_cast<const P*>(edges.z + slot)};
+      const P r[3] = {load(edges.x + slot), load(edges.y + slot), load(edges.z + slot)};
       for (int k = 0; k < 3; ++k) force[k] += g[v][k];
       for (int k = 0; k < 6; ++k) virial[k] += r[voigt[k][0]] * g[v][voigt[k][1]];
       const T* parts = reinterpret_cast<const T*>(g[v]);
@@ -109,24 +107,21 @@ void evaluate(const Potential<T>& p, const Structures& s, int64_t begin, int64_t
 
 /// rdot_ij = v_i - v_j + r_ij @ strain, and with it the tangents of the radial functions.
 template <class T>
-void prepare_tangents(const Potential<T>& p, const Structures& s, const Directions& along,
+void prepare_tangents(const Potential<T>& p, const Structures& s, const Directions<T>& along,
                       int64_t i, int lane, Block<T>& block) {
-  using P = Pack<T>;
   const Edges<T>& edges = block.edges[lane];
   const int64_t structure = s.structure_A[i];
-  const double *strain = along.strain_S33 + 9 * structure, *v_i = along.v_A3 + 3 * i;
-  const double* v = along.v_A3 + 3 * s.first_atom_S[structure];
+  const double* strain = along.strain_S33 + 9 * structure;
+  const T* v_i = along.v_A3 + 3 * i;
+  look_up(along.v_A3 + 3 * s.first_atom_S[structure], edges, edges.v);
   for (int32_t n = 0; n < edges.n_packs; ++n) {
     const int32_t slot = n * lanes<T>;
-    P d[3];
-    for (int l = 0; l < lanes<T>; ++l) {
-      const double* v_j = v + 3 * int64_t(edges.neighbor[slot + l]);
-      for (int k = 0; k < 3; ++k) reinterpret_cast<T*>(d + k)[l] = T(v_i[k] - v_j[k]);
+    const Pack<T> r[3] = {load(edges.x + slot), load(edges.y + slot), load(edges.z + slot)};
+    Pack<T> d[3];
+    for (int k = 0; k < 3; ++k) {
+      d[k] = splat(v_i[k]) - load(edges.v[k] + slot);
+      for (int j = 0; j < 3; ++j) d[k] += r[j] * splat(T(strain[3 * j + k]));
     }
-    const T* r[3] = {edges.x + slot, edges.y + slot, edges.z + slot};
-    for (int k = 0; k < 3; ++k)
-      for (int j = 0; j < 3; ++j)
-        d[k] += *reinterpret_cast<const P*>(r[j]) * splat(T(strain[3 * j + k]));
     tangents(p, d, *block.head(p, lane, n));
   }
 }
@@ -137,6 +132,7 @@ void radial_gradient(const Potential<T>& p, const Structures& s, const GradientS
                      int64_t i, int lane, Block<T>& block) {
   const Program<T>& program = p.program;
   const Edges<T>& edges = block.edges[lane];
+  const int32_t n_q = p.n_q;
   const int64_t row = int64_t(s.species_A[i]) * p.n_species;
   in_groups(edges.n_packs, [&](auto together, int32_t first) {
     constexpr int V = decltype(together)::n;
@@ -147,13 +143,13 @@ void radial_gradient(const Potential<T>& p, const Structures& s, const GradientS
     reverse_tangent<V>(program, heads, block.monomials, block.bar_K, block.dot_bar_K, bars);
     for (int v = 0; v < V; ++v) {
       const int64_t slot = shape.slot_CC[row + edges.species[first + v]];
-      Pack<T>* sums = block.radial_sums + slot * program.n_radial * p.n_q;
+      Pack<T>* sums = block.radial_sums + slot * program.n_radial * n_q;
       radial_basis(p, heads[v]->r, block.phi, block.slope);
-      for (int32_t q = 0; q < p.n_q; ++q) block.slope[q] = block.slope[q] * heads[v]->r_dot;
+      for (int32_t q = 0; q < n_q; ++q) block.slope[q] = block.slope[q] * heads[v]->r_dot;
       for (int32_t mu = 0; mu < program.n_radial; ++mu) {
         const Pack<T> f_bar = bars[v][mu], f_dot_bar = bars[v][program.n_radial + mu];
-        for (int32_t q = 0; q < p.n_q; ++q)
-          sums[mu * p.n_q + q] += f_bar * block.phi[q] + f_dot_bar * block.slope[q];
+        for (int32_t q = 0; q < n_q; ++q)
+          sums[mu * n_q + q] += f_bar * block.phi[q] + f_dot_bar * block.slope[q];
       }
     }
   });
@@ -161,7 +157,7 @@ void radial_gradient(const Potential<T>& p, const Structures& s, const GradientS
 
 /// Forward with tangents of a block: M, dot and those of the readout; a_i by lane.
 template <class T>
-Pack<T> forward_block(const Potential<T>& p, const Structures& s, const Directions& along,
+Pack<T> forward_block(const Potential<T>& p, const Structures& s, const Directions<T>& along,
                       int64_t first, int present, Block<T>& block) {
   const Program<T>& program = p.program;
   clear_components(program, present, block.M);
@@ -192,7 +188,7 @@ Pack<T> forward_block(const Potential<T>& p, const Structures& s, const Directio
 }
 
 template <class T>
-void gradient(const Potential<T>& p, const Structures& s, const Directions& along,
+void gradient(const Potential<T>& p, const Structures& s, const Directions<T>& along,
               const GradientShape& shape, int64_t begin, int64_t end, double* values,
               void* scratch) {
   const Program<T>& program = p.program;

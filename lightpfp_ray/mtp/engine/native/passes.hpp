@@ -134,7 +134,7 @@ struct Gradient {
 
 template <class T>
 void gradient(const Kernels<T>& kernels, const Potential<T>& p, const Structures& s,
-              const Directions& along, int n_threads, const Gradient& out) {
+              const Directions<T>& along, int n_threads, const Gradient& out) {
   const Pairs pairs(s, p.n_species);
   const int64_t per_pair = int64_t(p.program.n_radial) * p.n_q;
   const auto n_slots = int64_t(pairs.of_slot.size());

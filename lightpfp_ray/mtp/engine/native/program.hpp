@@ -87,9 +87,10 @@ struct Sites {
 
 /// Directions of a derivative: J = sum_i a_i V(n_i) + d/ds V(r + s rdot),
 /// rdot_ij = v_i - v_j + r_ij @ strain.
+template <class T>
 struct Directions {
   const double* a_A;
-  const double* v_A3;
+  const T* v_A3;
   const double* strain_S33;
 };
 
@@ -107,7 +108,7 @@ struct Kernels {
   int64_t (*scratch_bytes)(const Potential<T>&, const Structures&, int64_t n_slots);
   void (*evaluate)(const Potential<T>&, const Structures&, int64_t begin, int64_t end,
                    const Sites&, void* scratch);
-  void (*gradient)(const Potential<T>&, const Structures&, const Directions&, const GradientShape&,
+  void (*gradient)(const Potential<T>&, const Structures&, const Directions<T>&, const GradientShape&,
                    int64_t begin, int64_t end, double* values, void* scratch);
   void (*design)(const Potential<T>&, const Structures&, int64_t structure, double* energy_B,
                  double* forces_A3B, double* stress_6B, void* scratch);

@@ -60,10 +60,10 @@ const T* pair_coeffs(const Potential<T>& p, int32_t center, int32_t neighbor) {
 template <class T>
 inline void radial_functions(const Potential<T>& p, const T* coeffs_RQ, const Pack<T>* phi,
                              const Pack<T>* slope, Pack<T>* f) {
-  const int32_t n = p.program.n_radial;
-  for (int32_t mu = 0; mu < n; ++mu, coeffs_RQ += p.n_q) {
+  const int32_t n = p.program.n_radial, n_q = p.n_q;
+  for (int32_t mu = 0; mu < n; ++mu, coeffs_RQ += n_q) {
     Pack<T> value = splat(T(0)), derivative = value;
-    for (int32_t q = 0; q < p.n_q; ++q) {
+    for (int32_t q = 0; q < n_q; ++q) {
       const Pack<T> c = splat(coeffs_RQ[q]);
       value += c * phi[q];
       derivative += c * slope[q];
@@ -86,7 +86,7 @@ inline void directions(const Edges<T>& edges, int32_t pack, Head<T>& head) {
   }
   const T* components[3] = {x, y, z};
   for (int k = 0; k < 3; ++k)
-    head.u[k] = *reinterpret_cast<const Pack<T>*>(components[k]) * head.r_inverse;
+    head.u[k] = load(components[k]) * head.r_inverse;
 }
 
 /// Tangents for a change d of r_ij: rdot = u . d, udot = (d - u rdot) / r, fdot = df/dr rdot.

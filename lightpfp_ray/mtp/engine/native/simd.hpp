@@ -53,6 +53,24 @@ LIGHTPFP_OPERATOR(-)
 LIGHTPFP_OPERATOR(*)
 #undef LIGHTPFP_OPERATOR
 
+template <class T>
+inline const Pack<T>& load(const T* lanes) {
+  return *reinterpret_cast<const Pack<T>*>(lanes);
+}
+
+/// Each lane rounded to X, into memory.
+template <class X, class T, int N>
+inline void store(const Group<T, N>& a, X* out) {
+  if constexpr (N == 1) {
+    constexpr int n = vector_bytes / int(sizeof(T));
+    typedef X To __attribute__((vector_size(n * sizeof(X)), may_alias));
+    *reinterpret_cast<To*>(out) = __builtin_convertvector(a.v, To);
+  } else {
+    store(a.lo, out);
+    store(a.hi, out + N / 2 * vector_bytes / int(sizeof(T)));
+  }
+}
+
 template <class T, int N>
 inline Group<T, N>& operator+=(Group<T, N>& a, const Group<T, N>& b) {
   return a = a + b;
