@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -133,15 +134,17 @@ class _Call:
 
     def gradient(self, parameters: Sequence[Tensor], adjoints: Sequence[Tensor]) -> list[Tensor]:
         given = _arrays(*parameters)
-        sizes = [each.size for each in given[2:]]
-        sums = [np.zeros(given[0].shape), np.zeros(given[1].shape), np.zeros(sum(sizes))]
+        ends = list(accumulate(each.size for each in given))
+        flat = np.zeros(ends[-1])
+        found = [
+            flat[end - like.size : end].reshape(like.shape)
+            for end, like in zip(ends, given, strict=True)
+        ]
+        sums = (*found[:2], flat[ends[1] :])
         threads = torch.get_num_threads()
         self.program.gradient(self.radial, given, self.batch, _arrays(*adjoints), sums, threads)
-        found = [*sums[:2], *np.split(sums[2], np.cumsum(sizes)[:-1])]
-        return [
-            torch.from_numpy(sum_.reshape(like.shape).astype(like.dtype, copy=False))
-            for sum_, like in zip(found, given, strict=True)
-        ]
+        dtype = given[0].dtype
+        return [torch.from_numpy(sum_.astype(dtype, copy=False)) for sum_ in found]
 
     def design(self, parameters: Sequence[Tensor]) -> list[Tensor]:
         n_basis = len(parameters[2])
