@@ -19,6 +19,7 @@ from ..data.filter import NO_LIMITS, Limits
 from ..data.inputs import Input, Options, fingerprint, hashes, inputs_of
 from ..data.keys import KNOWN_NAMES, Keys
 from ..data.manifest import NAME, Manifest
+from ..data.place import Places
 from ..data.prepare import PARTS, Skipped, gather, part, prepare_block
 from ..data.schema import SPLITS
 from ..errors import UserError
@@ -135,7 +136,7 @@ def _skipped(items: list[dict], options: Options) -> Iterator[tuple[str, Skipped
     try:
         for row in dataset.flat_map(
             _task,
-            fn_kwargs={"items": items, "options": options},
+            fn_kwargs={"items": items, "options": options, "one_node": _one_node()},
             compute=ray.data.TaskPoolStrategy(tasks),
             num_cpus=_claimed_by_each(),
         ).iter_rows():
@@ -153,20 +154,27 @@ def _claimed_by_each() -> int:
     Ray Data learns a second or two after its start how many CPUs there are, and until then runs one
     task that asks for any. On several nodes the claim is what places the tasks.
     """
+    return int(not _one_node())
+
+
+def _one_node() -> bool:
     import ray
 
-    return int(sum(node["Alive"] for node in ray.nodes()) > 1)
+    return sum(node["Alive"] for node in ray.nodes()) == 1
 
 
-def _task(row: dict, items: list[dict], options: Options) -> list[dict]:
-    """The next block that no task has taken, from file to parts, until there is none. A mistake of
-    the user is data here: Ray would log its traceback.
+def _task(row: dict, items: list[dict], options: Options, one_node: bool) -> list[dict]:
+    """The next block that no task has taken, from file to parts, and on one node into the sets,
+    until there is none. A mistake of the user is data here: Ray would log its traceback.
     """
     done = []
+    places = Places([(item["folder"], item["name"]) for item in items], bool(options.test_fraction))
     try:
-        for item in items:
+        for number, item in enumerate(items):
             if _taken(item, row["task"]):
                 skipped = prepare_block(**item, options=options)
+                if one_node:
+                    places.add(number)
                 done.append({"name": item["name"], "skipped": skipped})
     except UserError as error:
         done.append({"error": str(error)})

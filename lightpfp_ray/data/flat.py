@@ -11,20 +11,21 @@ reads it; over a network file system too, once a machine.
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import UserError
-from .parts import OF_ATOMS, OF_EDGES, ROWS, TABLE, rows_of
+from .parts import OF_ATOMS, OF_EDGES, PLACED, ROWS, TABLE, rows_of
 
 VERSION = 1
 """Raised when the files or their meaning change; part of the key of the cache."""
@@ -57,18 +58,40 @@ class Flat:
 def join(
     folder: Path, parts: Sequence[Path], chosen: Callable[[pa.Table], np.ndarray] | None = None
 ) -> None:
-    """Make a set in a new folder of parts (`parts.Part`), in their order.
+    """Make a set of parts (`parts.Part`), in their order, in a new folder or one that already holds
+    the arrays of some of them (`place`).
 
     `chosen` tells of the rows of a part which structures are taken (bool); None: all.
     """
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     pieces = [_piece(part, chosen) for part in parts]
+    ends = np.cumsum([(0, 0), *(_size(piece) for piece in pieces)], axis=0).tolist()
     with ThreadPoolExecutor() as threads:
-        written = [threads.submit(_write_arrays, folder, names, pieces) for names in SIDE_BY_SIDE]
-        for each in written:
+        copied = [
+            threads.submit(_copy_arrays, folder, names, piece, first)
+            for piece, first in zip(pieces, ends, strict=False)
+            if not (piece.part / PLACED).exists()
+            for names in SIDE_BY_SIDE
+        ]
+        for each in copied:
             each.result()
+    _write_heads(folder, *ends[-1])
     _write_first_edge(folder)
     _write_table(folder / TABLE, [piece.rows for piece in pieces], _elements(folder))
+
+
+def place(folder: Path, part: Path, first: tuple[int, int]) -> None:
+    """Move the arrays of a part into a set, from this atom and this edge of the set on.
+
+    Done again for the same part, as where a task died, it leaves the same. `join` of all parts
+    makes the set whole.
+    """
+    folder.mkdir(exist_ok=True)
+    for names in SIDE_BY_SIDE:
+        _copy_arrays(folder, names, _piece(part, None), first)
+    (part / PLACED).touch()
+    for name in OF_ATOMS | OF_EDGES:
+        (part / name).unlink()
 
 
 class _Piece(NamedTuple):
@@ -97,24 +120,42 @@ def _runs(taken: np.ndarray, lengths: np.ndarray) -> list[tuple[int, int]]:
     return [(first, last - first) for first, last in runs if last > first]
 
 
-def _write_arrays(folder: Path, names: Sequence[str], pieces: Sequence[_Piece]) -> None:
+def _size(piece: _Piece) -> tuple[int, int]:
+    """Atoms and edges."""
+    return sum(count for _, count in piece.atoms), sum(count for _, count in piece.edges)
+
+
+def _copy_arrays(folder: Path, names: Sequence[str], piece: _Piece, first: tuple[int, int]) -> None:
+    """Copy what is taken of a part to the rows of the set from `first` on (atom, edge)."""
     for name in names:
-        with _ArrayFile(folder, name) as file:
-            for piece in pieces:
-                file.copy(piece.part / name, piece.edges if name in OF_EDGES else piece.atoms)
+        row, runs = (first[1], piece.edges) if name in OF_EDGES else (first[0], piece.atoms)
+        size = np.dtype(ARRAYS[name]).itemsize
+        at = len(_head(name, 0)) + row * size
+        with (piece.part / name).open("rb") as source, _opened(folder, name) as target:
+            for start, count in runs:
+                _copy(source.fileno(), start * size, target.fileno(), at, count * size)
+                at += count * size
+
+
+def _write_heads(folder: Path, atoms: int, edges: int) -> None:
+    for name in OF_ATOMS | OF_EDGES:
+        with _opened(folder, name) as file:
+            file.write(_head(name, edges if name in OF_EDGES else atoms))
 
 
 def _write_first_edge(folder: Path) -> None:
-    total = 0
-    with _ArrayFile(folder, "first_edge") as file:
+    rows, total = len(np.load(folder / "n_edges.npy", mmap_mode="r")), 0
+    with _opened(folder, "first_edge") as file:
+        file.write(_head("first_edge", rows))
         for n_edges in _stretches(folder, "n_edges"):
             ends = total + np.cumsum(n_edges, dtype=np.int64)
-            file.append(ends - n_edges)
+            file.write((ends - n_edges).data)
             total = int(ends[-1])
 
 
 def _elements(folder: Path) -> list[int]:
-    return sorted({z for some in _stretches(folder, "numbers") for z in np.unique(some).tolist()})
+    found = (np.flatnonzero(np.bincount(some)) for some in _stretches(folder, "numbers"))
+    return sorted({z for some in found for z in some.tolist()})
 
 
 def _stretches(folder: Path, name: str) -> Iterator[np.ndarray]:
@@ -169,51 +210,34 @@ def _mismatch(structures: pa.Table, arrays: dict[str, np.ndarray]) -> str | None
     return None
 
 
-class _ArrayFile:
-    """A .npy file that grows; its head has a fixed size and is written again at the end."""
-
-    def __init__(self, folder: Path, name: str) -> None:
-        self.file, self.rows = (folder / f"{name}.npy").open("wb"), 0
-        self.dtype, self.trailing = ARRAYS[name]
-        self._write_head()
-
-    def append(self, values: np.ndarray) -> None:
-        self.file.write(np.ascontiguousarray(values, self.dtype).data)
-        self.rows += len(values)
-
-    def copy(self, source: Path, runs: Iterable[tuple[int, int]]) -> None:
-        """Append runs of rows (first, count) of a raw file."""
-        size = np.dtype((self.dtype, self.trailing)).itemsize
-        self.file.flush()
-        with source.open("rb") as file:
-            for first, count in runs:
-                _copy(file.fileno(), self.file.fileno(), first * size, count * size)
-                self.rows += count
-
-    def __enter__(self) -> _ArrayFile:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with self.file:
-            self.file.seek(0)
-            self._write_head()
-
-    def _write_head(self) -> None:
-        head = {"descr": self.dtype, "fortran_order": False, "shape": (self.rows, *self.trailing)}
-        np.lib.format.write_array_header_1_0(self.file, head)
+def _opened(folder: Path, name: str) -> BinaryIO:
+    """The file of an array, to write in some of it; made where there is none."""
+    file = os.open(folder / f"{name}.npy", os.O_RDWR | os.O_CREAT, 0o666)
+    return os.fdopen(file, "r+b")
 
 
-def _copy(source: int, target: int, first: int, count: int) -> None:
-    """Append bytes of a file to another one, by the system itself where it can."""
+def _head(name: str, rows: int) -> bytes:
+    """How the file of an array begins; as long for any number of rows."""
+    dtype, trailing = ARRAYS[name]
+    head = {"descr": dtype, "fortran_order": False, "shape": (rows, *trailing)}
+    text = io.BytesIO()
+    np.lib.format.write_array_header_1_0(text, head)
+    return text.getvalue()
+
+
+def _copy(source: int, first: int, target: int, at: int, count: int) -> None:
+    """Copy bytes from one place of a file to another of another, by the system itself where it
+    can.
+    """
     while count:
         try:
-            copied = os.copy_file_range(source, target, count, first)
+            copied = os.copy_file_range(source, target, count, first, at)
         except (AttributeError, OSError):  # not on each system, nor between all of its disks
             copied = 0
-        copied = copied or os.write(target, os.pread(source, min(count, COPIED), first))
+        copied = copied or os.pwrite(target, os.pread(source, min(count, COPIED), first), at)
         if not copied:
             raise EOFError(f"{count} bytes of a part of the set are missing")
-        first, count = first + copied, count - copied
+        first, at, count = first + copied, at + copied, count - copied
 
 
 def values_of(column: pa.ChunkedArray) -> np.ndarray:

@@ -1,7 +1,9 @@
 """What a task leaves of its structures: a part of a set, of which `flat.join` makes the set.
 
     structures.arrow            a row a structure, in the order of writing
-    numbers, positions, ...     the rows of the arrays of a set, raw, in the same order
+    numbers, positions, ...     the rows of the arrays of a set, raw, in the same order; until they
+                                lie in the set
+    placed                      where they do
 
 The numbers go straight from where they were found into the files, and are copied into the set by
 the system, so that no program looks at them again.
@@ -33,6 +35,7 @@ OF_EDGES = {
 """dtype and shape of a row."""
 
 TABLE = "structures.arrow"
+PLACED = "placed"
 ROWS = pa.schema(
     [
         pa.field("id", pa.string(), nullable=False),  # schema.content_hash
@@ -62,6 +65,7 @@ class Part:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
+        (folder / PLACED).unlink(missing_ok=True)
         self.folder, self.rows, self.periodic = folder, [], []
         with ExitStack() as stack:
             self.files = {
