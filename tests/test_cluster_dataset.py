@@ -101,8 +101,9 @@ def test_the_set_is_the_same_however_the_files_are_cut(tmp_path, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("one_node", [True, False])
 def test_blocks_of_a_task_that_died_are_done_anew_and_any_number_of_tasks_gives_the_same_bytes(
-    tmp_path, monkeypatch
+    tmp_path, monkeypatch, one_node
 ):
     path = written(tmp_path / "a.extxyz", metals(12) + broken())
     monkeypatch.setattr(read.blocks_of, "__defaults__", (2, *read.blocks_of.__defaults__[1:]))
@@ -114,14 +115,14 @@ def test_blocks_of_a_task_that_died_are_done_anew_and_any_number_of_tasks_gives_
     assert len(items) == 8
     assert dataset._taken(items[0], 0)  # then it died
     assert not dataset._taken(items[0], 1)
-    rows = [*dataset._task({"task": 1}, items[:5], options, one_node=True)]
+    rows = [*dataset._task({"task": 1}, items[:5], options, one_node=one_node)]
     assert [json.loads(row["summary"])["name"] for row in rows] == [
         "000001",
         "000002",
         "000003",
         "000004",
     ]
-    rows += dataset._task({"task": 0}, items, options, one_node=True)
+    rows += dataset._task({"task": 0}, items, options, one_node=one_node)
     done = sorted((json.loads(row["summary"]) for row in rows), key=lambda each: each["name"])
     assert [each["name"] for each in done] == [item["name"] for item in items]
     skipped = [tuple(pair) for each in done for pair in each["skipped"]]

@@ -64,13 +64,15 @@ def join(
     `chosen` tells of the rows of a part which structures are taken (bool); None: all.
     """
     folder.mkdir(exist_ok=True)
+    placed = {part for part in parts if (part / PLACED).exists()}
+    assert chosen is None or not placed
     pieces = [_piece(part, chosen) for part in parts]
-    ends = np.cumsum([(0, 0), *(_size(piece) for piece in pieces)], axis=0).tolist()
+    ends = np.cumsum([(0, 0), *map(_size, pieces)], axis=0).tolist()
     with ThreadPoolExecutor() as threads:
         copied = [
             threads.submit(_copy_arrays, folder, names, piece, first)
-            for piece, first in zip(pieces, ends, strict=False)
-            if not (piece.part / PLACED).exists()
+            for piece, first in zip(pieces, ends[:-1], strict=True)
+            if piece.part not in placed
             for names in SIDE_BY_SIDE
         ]
         for each in copied:
@@ -87,8 +89,7 @@ def place(folder: Path, part: Path, first: tuple[int, int]) -> None:
     makes the set whole.
     """
     folder.mkdir(exist_ok=True)
-    for names in SIDE_BY_SIDE:
-        _copy_arrays(folder, names, _piece(part, None), first)
+    _copy_arrays(folder, [*OF_ATOMS, *OF_EDGES], _piece(part, None), first)
     (part / PLACED).touch()
     for name in OF_ATOMS | OF_EDGES:
         (part / name).unlink()
