@@ -1,20 +1,19 @@
 """Damaged files are refused in a line, or their structures counted: some cases of the benchmark."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 
 import pytest
 
-BENCHMARK = Path(__file__).parents[1] / "benchmarks" / "fuzz.py"
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 CASES = 60
 
 
 @pytest.fixture(scope="module")
 def fuzz():
-    spec = importlib.util.spec_from_file_location("fuzz", BENCHMARK)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(BENCHMARKS)
+        return importlib.import_module("fuzz")
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
