@@ -141,14 +141,18 @@ def read(path: Path) -> None:
 def prepare(path: Path, cache: Path, cutoff: float) -> None:
     """What `cluster.dataset.prepare` does, one block after the other."""
     from lightpfp_ray.data.inputs import Options, inputs_of
+    from lightpfp_ray.data.place import Places
     from lightpfp_ray.data.prepare import PARTS, gather, prepare_block
     from lightpfp_ray.data.read import blocks_of
 
     options = Options(cutoff, **SETTINGS)
     (cache / PARTS).mkdir(parents=True)
     files, skipped = inputs_of([str(path)], []), []
-    for number, block in enumerate(blocks_of(path, path.name)):
-        skipped += prepare_block(block, None, cache, f"{number:06d}", options)
+    blocks = {f"{number:06d}": block for number, block in enumerate(blocks_of(path, path.name))}
+    places = Places([(cache, name) for name in blocks], both=True)
+    for number, (name, block) in enumerate(blocks.items()):
+        skipped += prepare_block(block, None, cache, name, options)
+        places.add(number)
     gather(cache, files, options, skipped)
 
 
