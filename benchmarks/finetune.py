@@ -2,6 +2,7 @@ r"""What a pretrained model is worth: test errors with few training structures, 
 scratch with the same basis, and those of the pretrained model itself.
 
     python benchmarks/finetune.py ALL_ELEMENTS_SMALL_6 --sets Si Ge InP --sizes 20 50 200
+    python benchmarks/finetune.py ALL_ELEMENTS_SMALL_6 --files train.extxyz test.extxyz
 
 The zero-shot row has E0 of least squares on the training structures, and nothing else of them. The
 structures are drawn anew for each seed, the test files are those of `accuracy.py`. One process, one
@@ -11,7 +12,7 @@ thread. The stages are those of a control file (default: those of LightPFP).
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ import torch
 from accuracy import DATA, structures_of, trained, written
 
 from lightpfp_ray.config import ControlFile, load_control
+from lightpfp_ray.data.read import read_structures
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.evaluation import Blocks, evaluate
 from lightpfp_ray.mtp.levels import Levels
@@ -36,6 +38,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("name", help="a pretrained model, or the path of a potential")
     parser.add_argument("--sets", nargs="+", default=["Si", "Ge", "InP"], choices=DATA)
+    parser.add_argument("--files", nargs=2, type=Path, help="training and test file, not --sets")
     parser.add_argument("--sizes", nargs="+", type=int, default=[20, 50, 200])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--control", type=Path, default=ROOT / "configs/default.json")
@@ -45,8 +48,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{given.name} {' '.join(given.set)}: test MAE, mean over {len(given.seeds)} seeds")
     print(f"{'set':6}{'size':>6}  {'from':10}{'E meV/atom':>12}{'F meV/A':>10}{'CPU s':>8}")
-    for name in given.sets:
-        train, test = structures_of(name, held_out=False)
+    for name, train, test in _sets(given):
         for size in given.sizes:
             for kind in given.only:
                 rows = [
@@ -56,6 +58,18 @@ def main() -> None:
                 energy, forces, seconds = np.mean(rows, axis=0)
                 row = f"{1e3 * energy:12.2f}{1e3 * forces:10.1f}{seconds:8.1f}"
                 print(f"{name:6}{size:6d}  {kind:10}{row}", flush=True)
+
+
+def _sets(
+    given: argparse.Namespace,
+) -> Iterator[tuple[str, list[Structure], list[Structure]]]:
+    """Name, training and test structures."""
+    if given.files:
+        train, test = (list(read_structures(file)) for file in given.files)
+        yield given.files[0].stem[:6], train, test
+        return
+    for name in given.sets:
+        yield name, *structures_of(name, held_out=False)
 
 
 def _drawn(train: Sequence[Structure], size: int, seed: int) -> list[Structure]:

@@ -31,6 +31,7 @@ import numpy as np
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.data import atomic_numbers
 from zoo_card import write_card
+from zoo_here import CPU_S, train_here
 
 from lightpfp_ray.config import load_control
 from lightpfp_ray.data.ase_files import structure_of
@@ -38,6 +39,7 @@ from lightpfp_ray.data.read import read_structures
 from lightpfp_ray.data.structure import Structure
 from lightpfp_ray.data.write import writing
 from lightpfp_ray.files import write_atomically
+from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.potential import load
 from lightpfp_ray.run import Request, run
 from lightpfp_ray.teachers import Failure, Teacher, load_teacher
@@ -101,6 +103,7 @@ def main() -> None:
                 "structures": coverage(read_structures(structures)).lines(symbols),
                 "not_labelled": dict(failures),
                 "max_forces": load_control(output / "control.json").common_config.max_forces,
+                "epochs": sum(s.epochs for s in load_control(output / "control.json").stages),
                 "cpu_hours": {"labels": hours_of(folder), "training": hours},
                 "seed": given.seed,
             },
@@ -120,6 +123,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="few structures, few epochs")
     parser.add_argument("--melted", type=int, default=0, help="short melts by the teacher's MD")
     parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--here", action="store_true", help="train in one process, without Ray")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE")
     return parser.parse_args()
@@ -254,6 +258,9 @@ def trained(name: str, given: argparse.Namespace, folder: Path) -> tuple[Path, f
     few = [f"common_config.total_epoch={SMALL_EPOCHS}"] if given.small else []
     control = load_control(ROOT / f"configs/zoo/{name}.json", [*few, *given.set])
     output = given.work / name
+    if given.here:
+        train_here(control, folder, OutputFolder(output), given.work / "cache")
+        return output, float((output / CPU_S).read_text()) / 3600
     request = Request(
         data=(str(folder / "train"),),
         test_data=(str(folder / "test"),),

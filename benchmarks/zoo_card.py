@@ -155,6 +155,7 @@ Labels: {teacher["name"]} {teacher["version"]}. Licence of the teacher: {teacher
 {said}
 - structures that the teacher gave no label: {lost}
 - left out in training and below: those with a force above {card["max_forces"]:g} eV/A
+- {card["epochs"]} epochs of `configs/zoo/{name}.json`
 - CPU hours: labels {hours["labels"]:.2f}, training {hours["training"]:.2f}; seed {card["seed"]}
 
 ## Errors against the teacher, on structures left out

@@ -15,6 +15,8 @@ from ..errors import UserError
 FOLDER = "LIGHTPFP_RAY_ZOO"
 """Environment variable: a folder that is looked into before the package's own."""
 
+PACKAGED = Path(__file__).parent / "weights"
+
 NAMES = (
     "ALL_ELEMENTS_SMALL_5",
     "ALL_ELEMENTS_SMALL_6",
@@ -31,7 +33,7 @@ NAMES = (
 def folders() -> list[Path]:
     """Where weights are looked for, in order."""
     given = os.environ.get(FOLDER)
-    return [*([Path(given)] if given else []), Path(__file__).parent / "weights"]
+    return [*([Path(given)] if given else []), PACKAGED]
 
 
 def found(name: str) -> tuple[Path, Path] | None:
