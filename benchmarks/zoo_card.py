@@ -84,7 +84,7 @@ def write_card(
         s
         for file in test_files
         for s in read_structures(file)
-        if np.abs(s.forces).max() <= facts["max_forces"]
+        if np.linalg.norm(s.forces, axis=1).max() <= facts["max_forces"]
     ]
     card = {
         "teacher": {k: getattr(teacher, k) for k in ("name", "version", "licence")},
