@@ -39,6 +39,7 @@ from lightpfp_ray.training.batches import permutation
 from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options
 from lightpfp_ray.training.plan import Plan
+from lightpfp_ray.training.reduction import sum_over_processes
 from lightpfp_ray.training.start import new_model
 
 CUTOFF = 6.0
@@ -164,7 +165,7 @@ class GlooContext:
 
     def sum_over_workers(self, flat: torch.Tensor) -> torch.Tensor:
         if self.world_size > 1:
-            torch.distributed.all_reduce(flat)
+            return sum_over_processes(flat)
         return flat
 
 

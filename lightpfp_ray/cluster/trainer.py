@@ -33,6 +33,7 @@ from ..training import loop
 from ..training.context import Structures, WorkerContext
 from ..training.loop import Loop
 from ..training.plan import Plan
+from ..training.reduction import sum_over_processes
 from ..training.start import new_model
 from .errors import unwrap
 from .losses import Losses
@@ -83,7 +84,7 @@ class RayContext:
 
     def sum_over_workers(self, flat: Tensor) -> Tensor:
         if self.world_size > 1:
-            torch.distributed.all_reduce(flat)
+            return sum_over_processes(flat)
         return flat
 
 

@@ -1,0 +1,40 @@
+"""Sums over processes: against the sum in one, the same bits on each."""
+
+import multiprocessing
+
+import pytest
+import torch
+
+from lightpfp_ray.training.reduction import sum_over_processes
+
+N, TIMES = 50, 3
+
+
+def vectors(rank):
+    return torch.randn(TIMES, N, dtype=torch.float64, generator=torch.Generator().manual_seed(rank))
+
+
+def work(rank, size, store, results):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=size
+    )
+    results.put([sum_over_processes(own).tolist() for own in vectors(rank)])
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_every_process_holds_the_same_sum(size, tmp_path):
+    spawn = multiprocessing.get_context("spawn")
+    results = spawn.Queue()
+    processes = [
+        spawn.Process(target=work, args=(rank, size, tmp_path / "store", results))
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    found = [results.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert all(each == found[0] for each in found)
+    expected = sum(vectors(rank) for rank in range(size))
+    torch.testing.assert_close(torch.tensor(found[0], dtype=torch.float64), expected)
