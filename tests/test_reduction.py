@@ -5,13 +5,14 @@ import multiprocessing
 import pytest
 import torch
 
-from lightpfp_ray.training.reduction import sum_over_processes
+from lightpfp_ray.training.reduction import LONG, sum_over_processes
 
-N, TIMES = 50, 3
+LENGTHS = (1, 50, LONG + 1)
 
 
 def vectors(rank):
-    return torch.randn(TIMES, N, dtype=torch.float64, generator=torch.Generator().manual_seed(rank))
+    generator = torch.Generator().manual_seed(rank)
+    return [torch.randn(n, dtype=torch.float64, generator=generator) for n in LENGTHS]
 
 
 def work(rank, size, store, results):
@@ -36,5 +37,6 @@ def test_every_process_holds_the_same_sum(size, tmp_path):
     for process in processes:
         process.join()
     assert all(each == found[0] for each in found)
-    expected = sum(vectors(rank) for rank in range(size))
-    torch.testing.assert_close(torch.tensor(found[0], dtype=torch.float64), expected)
+    expected = [sum(of_all) for of_all in zip(*map(vectors, range(size)), strict=True)]
+    for sum_, right in zip(found[0], expected, strict=True):
+        torch.testing.assert_close(torch.tensor(sum_, dtype=torch.float64), right)
