@@ -24,8 +24,9 @@ from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.potential import HEAD, Potential
 from lightpfp_ray.run import own_version
 from lightpfp_ray.training.context import LocalContext
-from lightpfp_ray.training.loop import Loop, Plan
+from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options
+from lightpfp_ray.training.plan import Plan
 from lightpfp_ray.training.start import new_model
 
 SPLITS = ("train", "test")
