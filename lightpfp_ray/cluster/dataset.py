@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ..data.place import Places
 from ..data.prepare import PARTS, Skipped, gather, part, prepare_block
 from ..data.schema import SPLITS
 from ..errors import UserError
+from ..files import folder_beside
 from .errors import unwrap
 
 
@@ -62,13 +62,10 @@ def prepare(
     final = root / name
     if (final / NAME).exists():
         return Manifest.load(final).as_reused(hashes(files))
-    beside = root / f".{name}-{uuid.uuid4().hex[:8]}"
-    (beside / PARTS).mkdir(parents=True)
-    try:
+    with folder_beside(final) as beside:
+        (beside / PARTS).mkdir()
         _prepared(beside, files, options).save()
         return _renamed(beside, final)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _renamed(beside: Path, final: Path) -> Manifest:
