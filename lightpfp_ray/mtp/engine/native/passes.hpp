@@ -17,6 +17,8 @@ namespace lightpfp {
 
 constexpr int64_t smallest_chunk = 32, most_chunks = 64, block_atoms = 16;
 constexpr int64_t most_gradient_bytes = int64_t(1) << 27;
+/// Atoms whose forces are summed in the time that a thread takes to start, several times over.
+constexpr int64_t worth_a_thread = 16384;
 
 /// Chunks of atoms that depend on the batch alone, so that threads change no sum.
 struct Chunks {
@@ -95,7 +97,8 @@ void evaluate(const Kernels<T>& kernels, const Potential<T>& p, const Structures
                 const Sites sites{energy_A.data(), virial_A6.data(), part.of_batch()};
                 kernels.evaluate(p, s, begin, end, sites, scratch);
               });
-  in_parallel(chunks.n, n_threads, 0, [&](int64_t chunk, void*) {
+  const int n_summing = s.n_atoms < worth_a_thread ? 1 : n_threads;
+  in_parallel(chunks.n, n_summing, 0, [&](int64_t chunk, void*) {
     sum_forces(parts, chunks.begin(chunk), chunks.end(chunk), out.forces_A3);
   });
   sum_structures(s, {energy_A.data(), virial_A6.data(), nullptr}, out);
