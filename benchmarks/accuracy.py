@@ -17,28 +17,16 @@ import argparse
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from here import cutoff, train_here, written
 
 from lightpfp_ray.config import ControlFile, load_control
-from lightpfp_ray.data import flat
-from lightpfp_ray.data.dataset import StructureSet
-from lightpfp_ray.data.neighbors import search
-from lightpfp_ray.data.parts import write_part
 from lightpfp_ray.data.read import read_structures
-from lightpfp_ray.data.schema import content_hash
 from lightpfp_ray.data.structure import Structure
-from lightpfp_ray.mtp.levels import Levels, make_basis
-from lightpfp_ray.mtp.model import RadialShape
-from lightpfp_ray.potential import cutoff_of, load_for
-from lightpfp_ray.training.context import LocalContext
-from lightpfp_ray.training.loop import Loop
-from lightpfp_ray.training.options import Options
-from lightpfp_ray.training.plan import Plan
-from lightpfp_ray.training.start import new_model
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
@@ -127,48 +115,17 @@ def structures_of(name: str, held_out: bool) -> tuple[list[Structure], list[Stru
     return [train[i] for i in order[n_test:]], [train[i] for i in order[:n_test]]
 
 
-def written(folder: Path, split: str, structures: Sequence[Structure], cutoff: float):
-    """Structures on disk with their edges, as the training maps them."""
-    found = [search(s.positions, s.cell, s.pbc, cutoff) for s in structures]
-    folder.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as beside:
-        part = write_part(Path(beside) / split, map(content_hash, structures), structures, found)
-        flat.join(folder / split, [part])
-    return StructureSet.open(folder, split)
-
-
 def trained(
     control: ControlFile, train: Sequence[Structure], test: Sequence[Structure]
 ) -> tuple[dict, float]:
     """The last record of a training, and the CPU seconds that it took from the first edge on."""
-    mtp, ours, context = control.mtp_config, control.lightpfp_ray, LocalContext()
     began, journal = time.process_time(), Journal()
     with tempfile.TemporaryDirectory() as folder:
-        data, start = Path(folder) / "data", control.starts_at
-        cutoff = cutoff_of(start) if start else mtp.rc
         sets = {
-            split: written(data, split, found, cutoff)
+            split: written(Path(folder) / "data", split, found, cutoff(control))
             for split, found in (("train", train), ("test", test))
         }
-        levels = Levels(mtp.levmax, mtp.moment_init_cost, mtp.moment_mu_cost, mtp.moment_nu_cost)
-        radial = RadialShape(mtp.rc, 0.99 * sets["train"].min_distance, mtp.n_q)
-        species = tuple(sets["train"].numbers_present)
-        if start:
-            model = load_for(start, species)
-        else:
-            widths, basis = mtp.nn_dim_list, make_basis(levels)
-            model = new_model(species, basis, radial, widths, sets["train"], context, ours.seed)
-        model = model.to(getattr(torch, ours.precision))
-        plan = Plan(
-            control.stages,
-            control.common_config.batch_size,
-            ours.seed,
-            "",
-            Path(folder) / "checkpoints",
-            1e9,
-            Options(**{f.name: getattr(ours, f.name) for f in fields(Options)}),
-        )
-        Loop(plan, model, sets, context, journal).run()
+        train_here(control, sets, Path(folder), journal)
     return journal[-1], time.process_time() - began
 
 

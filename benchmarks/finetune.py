@@ -17,7 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accuracy import DATA, structures_of, trained, written
+from accuracy import DATA, structures_of, trained
+from here import written
 
 from lightpfp_ray.config import ControlFile, load_control
 from lightpfp_ray.data.read import read_structures

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from accuracy import DATA, written
+from accuracy import DATA
+from here import written
 
 from lightpfp_ray.batch import Batch
 from lightpfp_ray.config.stages import Stage

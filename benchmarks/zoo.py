@@ -31,7 +31,7 @@ import numpy as np
 from ase.calculators.calculator import CalculationFailed, Calculator, all_changes
 from ase.data import atomic_numbers
 from zoo_card import write_card
-from zoo_here import CPU_S, train_here
+from zoo_here import CPU_S, train_alone
 
 from lightpfp_ray.config import load_control
 from lightpfp_ray.data.ase_files import structure_of
@@ -259,7 +259,7 @@ def trained(name: str, given: argparse.Namespace, folder: Path) -> tuple[Path, f
     control = load_control(ROOT / f"configs/zoo/{name}.json", [*few, *given.set])
     output = given.work / name
     if given.here:
-        train_here(control, folder, OutputFolder(output), given.work / "cache")
+        train_alone(control, folder, OutputFolder(output), given.work / "cache")
         return output, float((output / CPU_S).read_text()) / 3600
     request = Request(
         data=(str(folder / "train"),),
