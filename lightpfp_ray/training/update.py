@@ -87,7 +87,7 @@ class AdamWalk:
             {"params": [walker], "rate": _rate(name, bool(model.widths))}
             for name, walker in coordinates.walkers.items()
         ]
-        self.adam = torch.optim.AdamW(groups, weight_decay=0.0)
+        self.adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
 
     def decay(self, weight_decay: float) -> None:
         """Let the weights of a network's layers shrink, by this times the learning rate a step."""
