@@ -150,6 +150,27 @@ def test_float32_is_float64_to_its_rounding(case):
         assert_close(found, gradient[name], 1e-3, name)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exact", "gradient"),
+    [(torch.float64, EXACT, GRADIENT), (torch.float32, 1e-5, 1e-4)],
+    ids=str,
+)
+def test_neurons_far_from_zero_are_those_of_the_torch_engine(dtype, exact, gradient):
+    """Where exp would overflow, is 1, or is lost beside 1; float32 rounds each term to 6e-8."""
+    model = model_of(Levels(8), widths=(21,))
+    sizes = torch.tensor([0.0, 1e-9, 0.3, 2, 8, 17, 40, 88, 104, 710, 1e4])
+    with torch.no_grad():
+        model.readout.layers[0].bias.copy_(torch.cat([-sizes, sizes[1:]]))
+    batch = batch_of(structure(27, (13,)))
+    expected = outputs(torch_engine.evaluate(model, batch, training=False))
+    slopes = loss_gradient(torch_engine.evaluate, model, batch)
+    model.to(dtype)
+    for name, found in outputs(compiled.evaluate(model, batch, training=False)).items():
+        assert_close(found, expected[name], exact, name)
+    for name, found in loss_gradient(compiled.evaluate, model, batch).items():
+        assert_close(found, slopes[name], gradient, name)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_the_number_of_threads_changes_no_bit(dtype):
     model = model_of(Levels(8), (13, 28), (4,)).to(dtype)

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 
+#include "exponential.hpp"
 #include "program.hpp"
 #include "simd.hpp"
 
@@ -43,16 +44,14 @@ ReadoutWork<T> take_readout(Arena& arena, const Potential<T>& p) {
   return work;
 }
 
+/// Of h in s: SiLU and its two derivatives.
 template <class T>
 inline void activate(Pack<T>& s, Pack<T>& slope, Pack<T>& curve) {
-  T *value = reinterpret_cast<T*>(&s), *first = reinterpret_cast<T*>(&slope),
-    *second = reinterpret_cast<T*>(&curve);
-  for (int l = 0; l < lanes<T>; ++l) {
-    const T h = value[l], sigma = T(1) / (T(1) + std::exp(-h)), rest = T(1) - sigma;
-    value[l] = h * sigma;
-    first[l] = sigma * (T(1) + h * rest);
-    second[l] = sigma * rest * (T(2) + h * (rest - sigma));
-  }
+  const Pack<T> h = s, one = splat(T(1)), two = splat(T(2));
+  const Pack<T> sigma = one / (one + exp_of(splat(T(0)) - h)), rest = one - sigma;
+  s = h * sigma;
+  slope = sigma * (one + h * rest);
+  curve = sigma * rest * (two + h * (rest - sigma));
 }
 
 /// out = weight @ x + bias; no bias where it is null.

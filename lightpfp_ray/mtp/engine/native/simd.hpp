@@ -51,6 +51,7 @@ constexpr int lanes = pack_bytes / int(sizeof(T));
 LIGHTPFP_OPERATOR(+)
 LIGHTPFP_OPERATOR(-)
 LIGHTPFP_OPERATOR(*)
+LIGHTPFP_OPERATOR(/)
 #undef LIGHTPFP_OPERATOR
 
 template <class T>
