@@ -225,7 +225,7 @@ def job_of(
     mtp, ours = control.mtp_config, control.lightpfp_ray
     shortest = train.min_distance or mtp.rc / 2
     options = Options(**{f.name: getattr(ours, f.name) for f in fields(Options)})
-    refuse_contradiction(options, control.stages, () if start else mtp.nn_dim_list)
+    refuse_contradiction(options, control.stages, () if start else mtp.nn_dim_list, bool(start))
     return Job(
         plan=Plan(
             stages=control.stages,

@@ -117,9 +117,9 @@ def committee(n, stages=STAGES):
     return tuple(replace(stage, member=member) for member in range(n) for stage in stages)
 
 
-def plan(folder, stages=STAGES, batch_size=3, interval=1e9, **options):
+def plan(folder, stages=STAGES, batch_size=3, interval=1e9, seed=0, **options):
     options = Options(**{"starts": 2} | options)
-    return Plan(stages, batch_size, 0, "fingerprint", folder, interval, options)
+    return Plan(stages, batch_size, seed, "fingerprint", folder, interval, options)
 
 
 class ListJournal:
@@ -151,12 +151,21 @@ def model_of(structures, context=None, widths=(), seed=0):
 
 
 def trained(
-    folder, structures, journal=None, context=None, widths=(), dtype=torch.float64, **changes
+    folder,
+    structures,
+    journal=None,
+    context=None,
+    widths=(),
+    dtype=torch.float64,
+    seed=0,
+    **changes,
 ):
     """The potential after all stages."""
-    model = model_of(structures["train"], context, widths).to(dtype)
+    model = model_of(structures["train"], context, widths, seed).to(dtype)
     journal = journal or ListJournal()
-    loop = Loop(plan(folder, **changes), model, structures, context or LocalContext(), journal)
+    loop = Loop(
+        plan(folder, seed=seed, **changes), model, structures, context or LocalContext(), journal
+    )
     return loop.run()
 
 

@@ -337,9 +337,9 @@ class OwnConfig(Section):
     )
     members: AtLeast1 = option(
         1,
-        "Networks of a committee: each goes through all stages, the second and further ones over "
-        "the radial functions that the first has found. The potential is their mean: one network, "
-        "wider by this factor.",
+        "Potentials of a committee: each goes through all stages, from a start of its own. What is "
+        "trained is their mean: one potential of this times the basis functions, and of this times "
+        "the cost.",
     )
     early_stopping: AtLeast1 | None = option(
         None,

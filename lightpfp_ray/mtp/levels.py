@@ -79,6 +79,28 @@ class Basis:
         return 1 + max(mu for mu, *_ in self.components)
 
 
+def side_by_side(basis: Basis, n: int) -> Basis:
+    """The basis functions of n potentials with radial functions of their own: those of `basis` n
+    times, each time over the next n_radial radial functions.
+    """
+    first = len(basis.components)  # of the intermediates
+    rest = basis.n_moments - first
+
+    def place(moment: int, copy: int) -> int:
+        return moment + (copy * first if moment < first else (n - 1) * first + copy * rest)
+
+    copies = range(n)
+    return Basis(
+        tuple((mu + k * basis.n_radial, *abc) for k in copies for mu, *abc in basis.components),
+        tuple(
+            (place(left, k), place(right, k), times, place(target, k))
+            for k in copies
+            for left, right, times, target in basis.products
+        ),
+        tuple(place(scalar, k) for k in copies for scalar in basis.scalars),
+    )
+
+
 @cache
 def monomials(degree: int) -> tuple[Monomial, ...]:
     """All (a, b, c) with a + b + c = degree."""

@@ -95,7 +95,9 @@ def _asked(control: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
     )
     potential = f"that of {start}, trained further" if start else _size(control["mtp_config"])
     members = control.get("lightpfp_ray", {}).get("members", 1)  # not in older files
-    potential += f", the mean of {members} networks" if members > 1 else ""
+    potential += (
+        f", the mean of {members}, each from radial functions of its own" if members > 1 else ""
+    )
     return (
         table(head, _stages(control["multistage_config"], journal))
         + paragraph(f"Potential: {potential}.")

@@ -56,11 +56,11 @@ class Loop:
         self.record = Record(journal, context.rank)
         weights = plan.options.group_weights
         refuse_unknown_groups(weights, sets.values())
-        refuse_contradiction(plan.options, plan.stages, model.widths)
+        tunes = bool(model.readout.moment_coeffs.any())  # begins at a potential
+        refuse_contradiction(plan.options, plan.stages, model.widths, tunes)
         self.train = WeightedSet.of(sets["train"], weights)
         self.test = WeightedSet.of(sets["test"], weights)
         self.progress = Progress()
-        tunes = bool(model.readout.moment_coeffs.any())  # begins at a potential
         self.opening = Opening(plan, self.train, context, tunes, self._write)
         self.walk: Walk | None = None
         self.kept: dict[str, dict] = {}  # states of the walk to go back to
@@ -134,7 +134,8 @@ class Loop:
         """The batches of an epoch that are left; the sums (3, 4) of all of it, not finite where the
         stage has diverged.
         """
-        order = permutation(len(self.train), self.plan.seed, self.progress.step + 1)
+        seed = self.plan.seed + stage.member
+        order = permutation(len(self.train), seed, self.progress.step + 1)
         first = self.progress.batch
         for share in self.train.shares(order, self.plan.batch_size, self.context, first):
             found, total = gradient(self.model, share, coefficients, stage.loss, self.context)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..mtp.model import MTP
 from .batches import WeightedSet
-from .committee import begin_member
 from .context import WorkerContext
 from .coordinates import Coordinates, Maps
 from .finetune import held_out_ridge, search_from
@@ -19,6 +18,7 @@ from .linear import refit, solve_reference_energies
 from .pairs import SharedPairs, keep_shared
 from .plan import Plan
 from .search import search
+from .start import begin_anew
 from .update import AdamWalk
 from .varpro import VariableProjection
 from .whiten import whitened
@@ -52,34 +52,30 @@ class Opening:
         """Change the model to where a stage begins, the first of a member of the committee or a
         later one; how it walks on.
         """
-        options = self.plan.options
+        options, seed = self.plan.options, self.plan.seed + stage.member
         if first and stage.member:
-            begin_member(model, self.plan.seed, stage.member)
-        elif first and not self.tunes:
-            self._choose_radial(model, coefficients)
+            begin_anew(model, self.train, self.context, seed)
+        if first and not self.tunes:
+            self._choose_radial(model, coefficients, seed)
         self.refit(model, stage, coefficients, first)
         if first and self.tunes:
             self._improve_radial(model, coefficients, stage.loss)
         maps = Maps.identity(model)
         if options.whitening:
-            maps = whitened(model, self.train, coefficients, self.plan.seed, self.context)
-        if stage.member:
-            maps = maps.with_radial(Maps.identity(model).radial_QQ)  # held, to the bit
+            maps = whitened(model, self.train, coefficients, seed, self.context)
         coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
         walk = WALKS[options.optimizer](model, coordinates)
         if isinstance(walk, AdamWalk):
             walk.decay(options.weight_decay)
-            if stage.member:
-                walk.hold_radial()
         return walk
 
-    def _choose_radial(self, model: MTP, coefficients: Mapping[str, float]) -> None:
+    def _choose_radial(self, model: MTP, coefficients: Mapping[str, float], seed: int) -> None:
         """The best of some random radial functions, or of one what the pairs share."""
         if self.plan.options.share_pairs:
             keep_shared(model)
         elif self.plan.options.starts > 1:
             began = time.monotonic()
-            losses = search(model, self.train, coefficients, *self._searched())
+            losses = search(model, self.train, coefficients, *self._searched(seed))
             self.write("search", losses=losses, seconds=time.monotonic() - began)
 
     def _improve_radial(self, model: MTP, coefficients: Mapping[str, float], power: str) -> None:
@@ -87,11 +83,13 @@ class Opening:
         options = self.plan.options
         if options.starts > 1 and not (options.share_pairs or model.widths):
             began = time.monotonic()
-            losses = search_from(model, self.train, coefficients, power, *self._searched())
+            losses = search_from(
+                model, self.train, coefficients, power, *self._searched(self.plan.seed)
+            )
             self.write("search", losses=losses, seconds=time.monotonic() - began)
 
-    def _searched(self) -> tuple:
-        return self.plan.options.starts, self.plan.seed, self.plan.effort, self.context
+    def _searched(self, seed: int) -> tuple:
+        return self.plan.options.starts, seed, self.plan.effort, self.context
 
     def refit(
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool

@@ -28,15 +28,16 @@ class Options:
     group_weights: Mapping[str, object] = field(default_factory=dict)
 
 
-def refuse_contradiction(options: Options, stages: Sequence[Stage], widths: Sequence[int]) -> None:
-    """Raise UserError where the optimizer or a committee is not for such a training; `widths` are
-    those of a network that begins anew.
+def refuse_contradiction(
+    options: Options, stages: Sequence[Stage], widths: Sequence[int], tunes: bool = False
+) -> None:
+    """Raise UserError where the optimizer or a committee is not for such a training; `tunes`: it
+    begins at a potential, `widths` are those of a network that begins anew.
     """
-    if options.members > 1 and not widths:
+    if options.members > 1 and tunes:
         raise UserError(
-            f"lightpfp_ray.members is {options.members}, and no network begins anew (nn_dim_list "
-            "is [], or the training begins at a potential): members differ by their networks: set "
-            "members to 1"
+            f"lightpfp_ray.members is {options.members}, and the training begins at a potential: "
+            "members differ by where they begin: set members to 1"
         )
     if options.optimizer != "varpro":
         return

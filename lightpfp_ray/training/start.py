@@ -47,16 +47,29 @@ def new_model(
     gram_QQ = radial_gram(radial, structures, sample, context)
     size = float(gram_QQ.diagonal().mean()) or 1.0
     model = MTP(species, basis, replace(radial, scaling=radial.scaling * size**-0.5), widths)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        coeffs = model.radial_coeffs
-        coeffs.copy_(random_radial(coeffs.shape, orthonormal(gram_QQ / size), generator))
-        if widths:
-            start_network(model, generator)
+    _draw(model, gram_QQ / size, seed)
     return model.to(context.device)
 
 
-def start_network(model: MTP, generator: torch.Generator) -> None:
+def begin_anew(model: MTP, structures: WeightedSet, context: WorkerContext, seed: int) -> None:
+    """Give a potential the random parameters of another seed."""
+    sample = structures.sample(seed, SAMPLE)
+    _draw(model, radial_gram(model.radial, structures, sample, context), seed)
+
+
+def _draw(model: MTP, gram_QQ: Tensor, seed: int) -> None:
+    """Random radial functions and network; xi and E0 are zero."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        coeffs = model.radial_coeffs
+        coeffs.copy_(random_radial(coeffs.shape, orthonormal(gram_QQ), generator))
+        model.readout.moment_coeffs.zero_()
+        model.species_coeffs.zero_()
+        if model.widths:
+            _draw_network(model, generator)
+
+
+def _draw_network(model: MTP, generator: torch.Generator) -> None:
     """Random hidden layers, and a last one that is zero: the potential is its linear path."""
     for layer in model.readout.layers[:-1]:
         layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)

@@ -95,12 +95,6 @@ class AdamWalk:
             if "layers" in name and name.endswith("weight"):
                 group["weight_decay"] = weight_decay
 
-    def hold_radial(self) -> None:
-        """Leave the radial functions where they are."""
-        for name, group in zip(self.coordinates.walkers, self.adam.param_groups, strict=True):
-            if name.startswith("radial"):
-                group["rate"] = 0.0
-
     def step(self, model: MTP, gradients: dict[str, Tensor], rate: float) -> None:
         """Move the walkers against a gradient, and the model with them."""
         self.coordinates.set_gradients(gradients)
