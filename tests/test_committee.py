@@ -80,6 +80,18 @@ def test_a_member_begins_where_a_training_of_its_own_seed_does(tmp_path, widths,
     torch.testing.assert_close(found[1], alone[1].radial_coeffs, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("widths", [(), (4,)])
+def test_the_linear_part_of_the_mean_is_solved_for_once_more(tmp_path, widths):
+    stage, losses = replace(STAGES[0], energy_coeff=1.0, stress_coeff=10.0), []
+    for wanted in (False, True):
+        journal = ListJournal()
+        changes = {"widths": widths, "stages": committee(2, (stage,)), "members": 2}
+        changes |= {"least_squares_stages": wanted, "starts": 1}
+        trained(tmp_path / str(wanted), sets(), journal, **changes)
+        losses.append(journal.records[-1]["train"]["loss"])
+    assert losses[1] < losses[0]
+
+
 def test_every_member_goes_through_a_search_and_all_stages(tmp_path):
     journal, stages = ListJournal(), parse_control(CONTROL, "control.json").stages
     names = ["stage_1", "stage_2", "calibration"]

@@ -15,6 +15,7 @@ from lightpfp_ray.training.linear import (
     linear_part,
     loss_at,
     loss_of,
+    network_of,
     refit,
     set_linear_part,
     solution,
@@ -64,12 +65,15 @@ def design(model, train):
     return np.stack([rows(unit_P) - offset for unit_P in units], 1), -offset
 
 
-def test_least_squares_reach_the_minimum_of_a_dense_solver():
-    model, train = moved(), some()
+@pytest.mark.parametrize("widths", [(), (5, 4)])
+def test_least_squares_reach_the_minimum_of_a_dense_solver(widths):
+    """Of what is linear; a network stays as it is."""
+    model, train = moved(widths), some()
     x_NP, y_N = design(model, train)
     best = np.linalg.lstsq(x_NP, y_N, rcond=1e-12)[0]
     least = float(((x_NP @ best - y_N) ** 2).sum())
-    found = equations(model, train, COEFFICIENTS, train.everything, ALONE)
+    network = network_of(model)
+    found = equations(model, train, COEFFICIENTS, train.everything, ALONE, network)
     start_P = torch.zeros(x_NP.shape[1], dtype=torch.float64)
     set_linear_part(model, solution(found, start_P, RIDGES[torch.float64]))
     reached = loss_of(model, train, COEFFICIENTS, "mse", train.everything, ALONE)
@@ -79,9 +83,10 @@ def test_least_squares_reach_the_minimum_of_a_dense_solver():
     assert loss_at(found, linear_part(model)) == pytest.approx(reached, abs=1e-9 * size)
 
 
+@pytest.mark.parametrize("widths", [(), (5, 4)])
 @pytest.mark.parametrize("power", ["mse", "l1"])
-def test_a_refit_never_raises_the_loss(power):
-    model, train = moved(), some()
+def test_a_refit_never_raises_the_loss(power, widths):
+    model, train = moved(widths), some()
     for _ in range(2):
         before = loss_of(model, train, COEFFICIENTS, power, train.everything, ALONE)
         refit(model, train, COEFFICIENTS, power, 0, ALONE)

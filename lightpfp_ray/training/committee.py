@@ -4,7 +4,8 @@
 
 The mean of potentials is one of the same kind. Its basis functions are those of all members side by
 side, its xi are divided by the number of members; the hidden layers of networks are block-diagonal,
-the last one is divided too. It costs what the members cost together.
+the last one is divided too. What is linear in it is then solved for once more, by `Opening`: the
+members found theirs each over its own basis functions.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ Each worker sums over its structures, one all-reduce, then the same solution on 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -36,19 +38,45 @@ def equations(
     coefficients: Mapping[str, float],
     indices: np.ndarray,
     context: WorkerContext,
+    network: MTP | None = None,
 ) -> NormalEquations:
-    """Those of the mean squared loss over some structures, in float64."""
+    """Those of the mean squared loss over some structures, in float64; what a `network_of` predicts
+    is taken off the labels.
+    """
     n = len(model.basis.scalars) + len(model.species)
     labels = structures.labels(indices).weight
     per_label = [coefficients[k] / labels[k] if labels[k] else 0.0 for k in LABELS]
     factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
 
     def of_share(share: Share) -> Tensor:
-        found = normal_equations(model, share.batch, share.weights_S3 * factor_3)
+        batch = _without(network, share.batch) if network else share.batch
+        found = normal_equations(model, batch, share.weights_S3 * factor_3)
         return torch.cat([found.matrix_PP.reshape(-1), found.right_P, found.square.reshape(1)])
 
     flat = sum_in_parts(structures, indices, n * n + n + 1, context, of_share)
     return NormalEquations(flat[: n * n].reshape(n, n), flat[n * n : -1], flat[-1])
+
+
+def network_of(model: MTP) -> MTP | None:
+    """A potential that predicts what the network adds to the linear part; None without one."""
+    if not model.widths:
+        return None
+    network = deepcopy(model)
+    network.radial = replace(model.radial, repulsion=False)
+    set_linear_part(network, torch.zeros_like(linear_part(model)))
+    return network
+
+
+def _without(network: MTP, batch: Batch) -> Batch:
+    """A batch whose labels are what the network leaves."""
+    with torch.no_grad():
+        found = network(batch)
+    return replace(
+        batch,
+        energy_S=batch.energy_S - found.energy_S,
+        forces_A3=batch.forces_A3 - found.forces_A3,
+        stress_S6=batch.stress_S6 - found.stress_S6,
+    )
 
 
 def linear_part(model: MTP) -> Tensor:
@@ -90,11 +118,11 @@ def refit(
 ) -> None:
     """Give a potential the xi and E0 of least squares, where they lower the loss of a sample.
 
-    `ridge` holds them to what they are, by this times the diagonal of the normal matrix. Of a
-    network the linear path is solved for as if the rest were zero.
+    `ridge` holds them to what they are, by this times the diagonal of the normal matrix. A network
+    stays as it is.
     """
     sample = train.sample(seed)
-    found = equations(model, train, coefficients, sample, context)
+    found = equations(model, train, coefficients, sample, context, network_of(model))
     before_P = linear_part(model)
     loss_before = loss_of(model, train, coefficients, power, sample, context)
     set_linear_part(model, solution(found, before_P, max(ridge, RIDGES[model.dtype])))

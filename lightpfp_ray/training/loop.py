@@ -197,7 +197,7 @@ class Loop:
         self.progress.next_stage()
         if self._begins_member():
             self.opening.refit(self.model, stage, coefficients, first=False)
-            self._finish_member()
+            self._finish_member(stage, coefficients)
         self._save()
 
     def _begins_member(self) -> bool:
@@ -205,13 +205,14 @@ class Loop:
         stages, place = self.plan.stages, self.progress.stage
         return place in (0, len(stages)) or stages[place].member > stages[place - 1].member
 
-    def _finish_member(self) -> None:
+    def _finish_member(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """Keep the parameters of a member; when all have theirs, the potential is their mean."""
         if not self.plan.stages[-1].member:
             return
         self.members.append(deepcopy(self.model.state_dict()))
         if self.progress.stage == len(self.plan.stages):
             self.model, self.members = mean_of(self.model, self.members), []
+            self.opening.refit_mean(self.model, stage, coefficients)
 
     def _scale(self) -> float:
         """What divergences have left of the stage's learning rate."""

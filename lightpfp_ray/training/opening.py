@@ -31,6 +31,9 @@ UNDETERMINED = (
     "never vary independently: forces are not affected, energies of other compositions are"
 )
 
+MEAN_RIDGE = 1e-5
+"""Of the least squares over the basis functions of a committee, toward the mean of its members."""
+
 WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
 
 Walk = AdamWalk | VariableProjection
@@ -68,6 +71,14 @@ class Opening:
         if isinstance(walk, AdamWalk):
             walk.decay(options.weight_decay)
         return walk
+
+    def refit_mean(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
+        """xi and E0 of least squares for the mean of a committee, whose members had found theirs
+        each by itself.
+        """
+        if self.plan.options.least_squares_stages:
+            place = (self.plan.seed, self.context)
+            refit(model, self.train, coefficients, stage.loss, *place, MEAN_RIDGE)
 
     def _choose_radial(self, model: MTP, coefficients: Mapping[str, float], seed: int) -> None:
         """The best of some random radial functions, or of one what the pairs share."""
