@@ -158,8 +158,8 @@ def unknown_element():
         (lambda: metals(3), ["--set", "mtp_config.n_q=many"], "n_q"),
         (
             lambda: metals(3),
-            ["--set", "mtp_config.pretrained_model=ORGANIC_SMALL_NN"],
-            "the weights of ORGANIC_SMALL_NN are not part of this version",
+            ["--set", "mtp_config.pretrained_model=ORGANIC"],
+            "ORGANIC was not trained for",
         ),
         (lambda: metals(3), ["--tracking-uri", "ftp://somewhere"], "--tracking-uri"),
         (lambda: metals(3), ["--compare", "nowhere"], "expected the output folder of a finished"),

@@ -36,8 +36,8 @@ def only_what_is_shipped(monkeypatch):
     monkeypatch.delenv(models.FOLDER, raising=False)
 
 
-def test_the_default_of_lightpfp_is_shipped_and_all_are_small():
-    assert NAME in models.present() == SHIPPED
+def test_all_names_are_shipped_and_small():
+    assert models.present() == SHIPPED == list(models.NAMES)
     sizes = [file.stat().st_size for name in SHIPPED for file in models.files_of(name)]
     assert sum(sizes) < MOST_BYTES
 
