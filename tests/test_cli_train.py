@@ -157,9 +157,9 @@ def unknown_element():
         (lambda: metals(3), ["--set", "mtp_config.levmx=8"], "did you mean levmax?"),
         (lambda: metals(3), ["--set", "mtp_config.n_q=many"], "n_q"),
         (
-            lambda: metals(3),
+            lambda: metals(24),
             ["--set", "mtp_config.pretrained_model=ORGANIC"],
-            "ORGANIC was not trained for",
+            "was not trained for",
         ),
         (lambda: metals(3), ["--tracking-uri", "ftp://somewhere"], "--tracking-uri"),
         (lambda: metals(3), ["--compare", "nowhere"], "expected the output folder of a finished"),
