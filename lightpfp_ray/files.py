@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 
@@ -32,35 +32,30 @@ def folder_beside(final: Path) -> Iterator[Path]:
     removed at the end. What killed processes left of theirs is removed first.
     """
     for left in final.parent.glob(f".{final.name}-*"):
-        with _locked(left) as free:
-            if free:
-                shutil.rmtree(left, ignore_errors=True)
-    folder = final.with_name(f".{final.name}-{uuid.uuid4().hex[:8]}")
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder):
-            if not folder.exists():  # taken for a left one before it was locked
-                continue
-            try:
-                yield folder
-            finally:
-                shutil.rmtree(folder, ignore_errors=True)
-            return
+        # not where another process fills it, or the file system has no locks
+        with suppress(OSError), _locked(left):
+            shutil.rmtree(left)
+    name = uuid.uuid4().hex[:8]
+    unseen, folder = final.with_name(f".{name}"), final.with_name(f".{final.name}-{name}")
+    unseen.mkdir(parents=True)
+    with ExitStack() as held:
+        with suppress(OSError):
+            held.enter_context(_locked(unseen))
+        unseen.rename(folder)  # locked before another process can take it for a left one
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, which ends with the process; False where another one has it, or
-    the file system has no locks.
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the lock of a folder, which ends with the process and goes with a rename. Raises OSError
+    where another process has it, or the file system has no locks.
     """
-    descriptor = None
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):
-            descriptor = os.open(folder, os.O_RDONLY)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            yield True
-            return
-        yield False
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
+        os.close(descriptor)

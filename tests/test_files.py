@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from lightpfp_ray.files import folder_beside
 
 HOLDS_ONE = """
@@ -27,6 +29,17 @@ def test_a_folder_is_renamed_whole_or_removed(tmp_path):
     with folder_beside(final) as folder:
         (folder / "part").write_text("not needed")
     assert os.listdir(final.parent) == ["name"]
+
+
+def test_an_error_on_the_way_is_told_and_leaves_nothing(tmp_path):
+    def fill():
+        with folder_beside(tmp_path / "name") as folder:
+            (folder / "part").write_text("half")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fill()
+    assert os.listdir(tmp_path) == []
 
 
 def test_what_a_killed_process_left_is_removed_and_what_a_living_one_fills_is_not(tmp_path):
