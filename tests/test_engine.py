@@ -171,6 +171,14 @@ def test_neurons_far_from_zero_are_those_of_the_torch_engine(dtype, exact, gradi
         assert_close(found, slopes[name], gradient, name)
 
 
+def test_the_caller_keeps_numbers_that_are_tiny():
+    """The engine rounds them to zero while it computes, on the threads that it was given."""
+    model, batch = model_of(Levels(4)).float(), batch_of(structure(3, (13,)))
+    tiny = torch.tensor(1e-40)
+    loss_gradient(compiled.evaluate, model, batch)
+    assert float(tiny * 0.5) > 0
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 def test_the_number_of_threads_changes_no_bit(dtype):
     model = model_of(Levels(8), (13, 28), (4,)).to(dtype)
