@@ -16,7 +16,8 @@ A file of rattled crystals (64 atoms of Si: 28 edges an atom at 5 A, 43 at 6 A; 
 
 Each in a process of its own, with one thread. CPU s do not count what else runs on the machine, and
 are compared with ASE's; wall s of `ray` and `again` need a quiet machine with a core for each
-worker and one for the driver. MiB: the largest resident memory of the process.
+worker and one for the driver. MiB: the largest resident memory of the process; of `ray` that of the
+largest task, looked at five times a second.
 
     python benchmarks/ingest.py --atoms 1000000 --crystal Cu --cutoff 6 --workers 1 2
 """
@@ -30,10 +31,14 @@ import resource
 import shutil
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
+import psutil
 from ase.build import bulk
 
 from lightpfp_ray.data.structure import Structure
@@ -91,9 +96,9 @@ def measure(path: Path, atoms: int, folder: Path, options: argparse.Namespace) -
     first = None
     for workers in options.workers:
         cache = folder / f"cache-{workers}"
-        wall = apart(prepare_with_ray, path, cache, options.cutoff, workers)
+        wall, memory = apart(prepare_with_ray, path, cache, options.cutoff, workers)
         ratio = "" if first is None else f"{first / wall:8.2f} times as fast as the first"
-        print(f"ray x{workers:<5}{'':8}{wall:8.2f}{ratio}", flush=True)
+        print(f"ray x{workers:<5}{'':8}{wall:8.2f}{'':21}{memory:7.0f}{ratio}", flush=True)
         first = first or wall
     if options.workers:
         of_ray, rest = apart(start_again, path, cache, options.cutoff)
@@ -162,8 +167,8 @@ def count_of_edges(cache: Path) -> int:
     return sum(len(flat.opened(cache / s).arrays["neighbors"]) for s in schema.SPLITS)
 
 
-def prepare_with_ray(path: Path, cache: Path, cutoff: float, workers: int) -> float:
-    """Wall s, of a Ray whose workers run already; then what else a first start leaves."""
+def prepare_with_ray(path: Path, cache: Path, cutoff: float, workers: int) -> tuple[float, float]:
+    """Wall s, of a Ray whose workers run already, and MiB; then what else a first start leaves."""
     import ray
 
     from lightpfp_ray.cluster.dataset import prepare
@@ -174,12 +179,27 @@ def prepare_with_ray(path: Path, cache: Path, cutoff: float, workers: int) -> fl
     small = [written(path.parent / f"{n}.extxyz", "Cu", 1000)[0] for n in range(2 * workers)]
     prepare(list(map(str, small)), [], cutoff=cutoff, cache_root=cache, **SETTINGS)
     time.sleep(SETTLE_S)
-    began = time.perf_counter()
-    manifest = prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
-    wall = time.perf_counter() - began
+    with ThreadPoolExecutor() as beside:
+        done = Event()
+        memory = beside.submit(largest_task, done)
+        began = time.perf_counter()
+        manifest = prepare([str(path)], [], cutoff=cutoff, cache_root=cache, **SETTINGS)
+        wall = time.perf_counter() - began
+        done.set()
     ray.shutdown()
     kept_brief(manifest, opened_sets(manifest)["train"])
-    return wall
+    return wall, memory.result()
+
+
+def largest_task(done: Event) -> float:
+    """MiB of the largest process of Ray that has a task of Ray Data, until it is done."""
+    found = 0
+    while not done.wait(0.2):
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.name().startswith("ray::FlatMap"):
+                    found = max(found, process.memory_info().rss)
+    return found / 2**20
 
 
 def start_again(path: Path, cache: Path, cutoff: float) -> tuple[float, float]:
