@@ -5,7 +5,7 @@ where it has an extrapolation grade, active_set.safetensors; no pickle.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from ase.data import chemical_symbols
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save as plain
+from torch import Tensor
 
 from .errors import UserError
 from .files import write_atomically
 from .grade import ACTIVE_SET, ActiveSet, load_active_set
 from .mlip_format import SUFFIXES, read_cutoff, read_mtp
 from .mtp.model import MTP
-from .zoo import models
+from .zoo import models, packing
 
 if TYPE_CHECKING:
     from .calculator import MTPCalculator
@@ -59,10 +60,12 @@ class Potential:
         if self.active_set:
             self.active_set.save(folder)
 
-    def write(self, file: Path, weights: Path) -> None:
-        """Head and weights, under these names."""
+    def write(
+        self, file: Path, weights: Path, encoded: Callable[[dict[str, Tensor]], bytes] = plain
+    ) -> None:
+        """Head and weights, under these names; `encoded` makes the content of the second."""
         state = {k: v.detach().cpu().contiguous() for k, v in self.model.state_dict().items()}
-        write_atomically(weights, save(state))
+        write_atomically(weights, encoded(state))
         head = {
             "format": FORMAT,
             "units": {"length": "A", "energy": "eV"},
@@ -85,7 +88,7 @@ def load(path: str | Path, species: Sequence[int] | None = None) -> Potential:
     file, weights = files_of(path)
     head = _head(file)
     try:
-        state = load_file(weights)
+        state = packing.read(weights)
         model = MTP.of_shape(head["shape"]).to(state["species_coeffs"].dtype)
         model.load_state_dict(state)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -1,7 +1,8 @@
 """Where the weights of a pretrained model are: NAME.json and NAME.safetensors, in this package's
 folder `weights` or in the one that the environment variable LIGHTPFP_RAY_ZOO names.
 
-The two files hold what a potential's folder does, in float32.
+The two files hold what a potential's folder does, in float32, and many radial coefficients packed
+(`packing`).
 """
 
 from __future__ import annotations

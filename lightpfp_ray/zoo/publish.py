@@ -1,5 +1,5 @@
-"""A trained potential becomes a pretrained model: NAME.json and NAME.safetensors in float32, with
-the card of the model in the head.
+"""A trained potential becomes a pretrained model: NAME.json, the head with the card of the model,
+and NAME.safetensors in float32, packed (`packing`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from ..potential import Potential
+from .packing import encoded
 
 
 def publish(potential: Potential, folder: Path, name: str, card: Mapping[str, Any]) -> None:
@@ -25,4 +26,4 @@ def publish(potential: Potential, folder: Path, name: str, card: Mapping[str, An
         model=deepcopy(potential.model).to(torch.float32),
         origin={**potential.origin, "card": dict(card)},
     )
-    small.write(folder / f"{name}.json", folder / f"{name}.safetensors")
+    small.write(folder / f"{name}.json", folder / f"{name}.safetensors", encoded)
