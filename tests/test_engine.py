@@ -270,6 +270,8 @@ BAD = {
     "cell of structure 1 is not": lambda b: {"cell_S33": changed(b.cell_S33, (1, 0, 0), torch.inf)},
     "a neighbor lies outside": lambda b: {"neighbors_N": changed(b.neighbors_N, 5, 27)},
     "a neighbor lies outside the": lambda b: {"neighbors_N": changed(b.neighbors_N, 5, -1)},
+    "neighbor lies outside the": lambda b: {"neighbors_N": changed(b.neighbors_N, 5, 2**31 - 1)},
+    "lies outside the structure": lambda b: {"neighbors_N": changed(b.neighbors_N, 5, -(2**31))},
     "edges are out of range": lambda b: {"first_edge_A": changed(b.first_edge_A, -1, 10**15)},
     "edges are out of": lambda b: {"first_edge_A": changed(b.first_edge_A, 0, -1)},
     "edges are": lambda b: {"n_edges_A": changed(b.n_edges_A, 2, -5)},

@@ -60,6 +60,13 @@ struct BatchArrays {
   Any first_edge_A, n_edges_A, neighbors_N, shifts_N3;
 };
 
+template <class T>
+std::vector<Xyz<T>> rows_of(const T* values_A3, int64_t n_atoms) {
+  std::vector<Xyz<T>> rows_A(static_cast<size_t>(n_atoms));
+  for (int64_t i = 0; i < n_atoms; ++i) std::copy_n(values_A3 + 3 * i, 3, rows_A[size_t(i)].at);
+  return rows_A;
+}
+
 /// `Structures` out of checked arrays, and what is derived from them.
 class Input {
  public:
@@ -70,7 +77,9 @@ class Input {
     s_.n_atoms = n_atoms, s_.n_structures = n_structures;
     numbers_A_ = checked<const int64_t>(from.numbers_A, "numbers_A", {n_atoms});
     s_.structure_A = checked<const int64_t>(from.structure_A, "structure_A", {n_atoms});
-    s_.positions_A3 = checked<const double>(from.positions_A3, "positions_A3", {n_atoms, 3});
+    const auto* positions = checked<const double>(from.positions_A3, "positions_A3", {n_atoms, 3});
+    positions_A_ = rows_of(positions, n_atoms);
+    s_.positions_A = positions_A_.data();
     s_.cell_S33 = checked<const double>(from.cell_S33, "cell_S33", {n_structures, 3, 3});
     s_.volume_S = checked<const double>(from.volume_S, "volume_S", {n_structures});
     s_.first_edge_A = checked<const int64_t>(from.first_edge_A, "first_edge_A", {n_atoms});
@@ -106,7 +115,7 @@ class Input {
       const int64_t n = s_.structure_A[i], before = i ? s_.structure_A[i - 1] : 0;
       require(n >= before && n < s_.n_structures, "structure_A is not ascending or out of range", i);
       ++first_atom_S_[size_t(n) + 1];
-      const double* r = s_.positions_A3 + 3 * i;
+      const double* r = s_.positions_A[i].at;
       require(std::isfinite(r[0] + r[1] + r[2]), "a position is not finite", i);
     }
     for (size_t n = 1; n < first_atom_S_.size(); ++n) first_atom_S_[n] += first_atom_S_[n - 1];
@@ -123,12 +132,14 @@ class Input {
       require(n >= 0 && first >= 0 && first <= n_neighbors_ - n, "edges are out of range", i);
       s_.most_edges = std::max(s_.most_edges, s_.n_edges_A[i]);
       const int64_t structure = s_.structure_A[i];
-      const auto atoms = uint32_t(first_atom_S_[size_t(structure) + 1] -
-                                  first_atom_S_[size_t(structure)]);
-      uint32_t furthest = 0;  // a negative index is the largest of all
-      for (int64_t e = first; e < first + n; ++e)
-        furthest = std::max(furthest, uint32_t(s_.neighbors_N[e]));
-      require(n == 0 || furthest < atoms, "a neighbor lies outside the structure", i);
+      const auto last = uint32_t(first_atom_S_[size_t(structure) + 1] -
+                                 first_atom_S_[size_t(structure)] - 1);
+      uint32_t outside = 0;  // the highest bit, of an index below 0 or above the last
+      for (int64_t e = first; e < first + n; ++e) {
+        const auto index = uint32_t(s_.neighbors_N[e]);
+        outside |= index | (last - index);
+      }
+      require(outside >> 31 == 0, "a neighbor lies outside the structure", i);
     }
   }
 
@@ -136,6 +147,7 @@ class Input {
   int64_t n_neighbors_ = 0;
   const int64_t* numbers_A_ = nullptr;
   std::vector<int32_t> species_A_;
+  std::vector<Xyz<double>> positions_A_;
   std::vector<int64_t> first_atom_S_;
 };
 

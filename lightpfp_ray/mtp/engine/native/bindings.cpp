@@ -209,7 +209,8 @@ class NativeProgram {
     for (int64_t n = 0; n < s.n_structures; ++n)
       for (int k = 0; k < 6 && !std::isnan(s.volume_S[n]); ++k)
         strain[size_t(9 * n + 3 * voigt[k][0] + voigt[k][1])] = t_S6[6 * n + k] / s.volume_S[n];
-    const Directions<T> along{a.data(), v_A3, strain.data()};
+    const std::vector<Xyz<T>> v_A = rows_of(v_A3, s.n_atoms);
+    const Directions<T> along{a.data(), v_A.data(), strain.data()};
     lightpfp::gradient(kernels, p, s, along, n_threads, out);
   }
 

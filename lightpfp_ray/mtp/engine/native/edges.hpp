@@ -92,14 +92,14 @@ void order(const Potential<T>& p, const Structures& s, int64_t i, int32_t* next_
   }
 }
 
-/// Of the neighbor in every slot, its row of `values_A3`, which begin at the structure's first atom.
+/// Of the neighbor in every slot, its row of `values_A`, which begin at the structure's first atom.
 template <class T, class V>
-inline void look_up(const V* values_A3, const Edges<T>& edges, V* const* found_3) {
-  const int32_t slots = edges.n_packs * lanes<T>, *neighbor = edges.neighbor;
-  V *__restrict x = found_3[0], *__restrict y = found_3[1], *__restrict z = found_3[2];
-  for (int32_t slot = 0; slot < slots; ++slot) {
-    const V* row = values_A3 + 3 * int64_t(neighbor[slot]);
-    x[slot] = row[0], y[slot] = row[1], z[slot] = row[2];
+inline void look_up(const Xyz<V>* values_A, const Edges<T>& edges, V* const* found_3) {
+  const int32_t slots = edges.n_packs * lanes<T>;
+  for (int32_t slot = 0; slot < slots; slot += 4) {
+    const Xyz<V>* rows[4];
+    for (int n = 0; n < 4; ++n) rows[n] = values_A + edges.neighbor[slot + n];
+    rows_to_columns(rows, found_3[0] + slot, found_3[1] + slot, found_3[2] + slot);
   }
 }
 
@@ -108,8 +108,8 @@ template <class T>
 void measure(const Structures& s, int64_t i, double cutoff, Edges<T>& edges) {
   using P = Pack<double>;
   const int64_t structure = s.structure_A[i];
-  look_up(s.positions_A3 + 3 * s.first_atom_S[structure], edges, edges.other);
-  const double *cell = s.cell_S33 + 9 * structure, *center = s.positions_A3 + 3 * i;
+  look_up(s.positions_A + s.first_atom_S[structure], edges, edges.other);
+  const double *cell = s.cell_S33 + 9 * structure, *center = s.positions_A[i].at;
   const P limit = splat(cutoff * cutoff), beyond[3] = {splat(cutoff), splat(0.0), splat(0.0)};
   T* out[3] = {edges.x, edges.y, edges.z};
   const int32_t slots = edges.n_packs * lanes<T>;

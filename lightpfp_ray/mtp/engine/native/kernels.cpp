@@ -32,7 +32,7 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
                    Block<T>& block, const Sites& out) {
   using P = Pack<T>;
   const Edges<T>& edges = block.edges[lane];
-  double* forces = out.forces_A3 + 3 * s.first_atom_S[s.structure_A[i]];
+  Xyz<double>* forces = out.forces_A + s.first_atom_S[s.structure_A[i]];
   P force[3], virial[6];
   for (P& each : force) each = splat(T(0));
   for (P& each : virial) each = splat(T(0));
@@ -50,13 +50,14 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
       for (int k = 0; k < 3; ++k) force[k] += g[v][k];
       for (int k = 0; k < 6; ++k) virial[k] += r[voigt[k][0]] * g[v][voigt[k][1]];
       const T* parts = reinterpret_cast<const T*>(g[v]);
-      for (int l = 0; l < lanes<T>; ++l) {
-        double* neighbor = forces + 3 * int64_t(edges.neighbor[slot + l]);
-        for (int k = 0; k < 3; ++k) neighbor[k] -= double(parts[k * lanes<T> + l]);
+      for (int l = 0; l < lanes<T>; l += 4) {
+        Xyz<double>* rows[4];
+        for (int n = 0; n < 4; ++n) rows[n] = forces + edges.neighbor[slot + l + n];
+        subtract_from_rows(parts + l, parts + lanes<T> + l, parts + 2 * lanes<T> + l, rows);
       }
     }
   });
-  for (int k = 0; k < 3; ++k) out.forces_A3[3 * i + k] += double(sum(force[k]));
+  for (int k = 0; k < 3; ++k) out.forces_A[i].at[k] += double(sum(force[k]));
   for (int k = 0; k < 6; ++k) out.virial_A6[6 * i + k] = double(sum(virial[k]));
   return repulsion;
 }
@@ -112,8 +113,8 @@ void prepare_tangents(const Potential<T>& p, const Structures& s, const Directio
   const Edges<T>& edges = block.edges[lane];
   const int64_t structure = s.structure_A[i];
   const double* strain = along.strain_S33 + 9 * structure;
-  const T* v_i = along.v_A3 + 3 * i;
-  look_up(along.v_A3 + 3 * s.first_atom_S[structure], edges, edges.v);
+  const T* v_i = along.v_A[i].at;
+  look_up(along.v_A + s.first_atom_S[structure], edges, edges.v);
   for (int32_t n = 0; n < edges.n_packs; ++n) {
     const int32_t slot = n * lanes<T>;
     const Pack<T> r[3] = {load(edges.x + slot), load(edges.y + slot), load(edges.z + slot)};

@@ -38,15 +38,15 @@ struct Chunks {
 /// The atoms of all structures that a chunk touches, and the forces on them.
 struct ChunkForces {
   int64_t begin = 0, end = 0;
-  std::vector<double> forces_A3;
+  std::vector<Xyz<double>> forces_A;
 
   void start(const Structures& s, int64_t first, int64_t last) {
     begin = s.first_atom_S[s.structure_A[first]];
     end = s.first_atom_S[s.structure_A[last - 1] + 1];
-    forces_A3.assign(3 * size_t(end - begin), 0.0);
+    forces_A.assign(size_t(end - begin), {});
   }
-  /// So that [3 * atom] is the force on an atom of the batch.
-  double* of_batch() { return forces_A3.data() - 3 * begin; }
+  /// So that [atom] is the force on an atom of the batch.
+  Xyz<double>* of_batch() { return forces_A.data() - begin; }
 };
 
 template <class T>
@@ -59,12 +59,14 @@ struct Outputs {
 
 template <class T>
 void sum_forces(std::vector<ChunkForces>& parts, int64_t begin, int64_t end, T* forces_A3) {
-  std::vector<double> sums(3 * size_t(end - begin), 0.0);
+  std::vector<Xyz<double>> sums(size_t(end - begin));
   for (ChunkForces& part : parts) {
     const int64_t from = std::max(begin, part.begin), to = std::min(end, part.end);
-    for (int64_t n = 3 * from; n < 3 * to; ++n) sums[size_t(n - 3 * begin)] += part.of_batch()[n];
+    for (int64_t i = from; i < to; ++i)
+      for (int k = 0; k < 3; ++k) sums[size_t(i - begin)].at[k] += part.of_batch()[i].at[k];
   }
-  std::transform(sums.begin(), sums.end(), forces_A3 + 3 * begin, [](double f) { return T(f); });
+  for (int64_t i = begin; i < end; ++i)
+    for (int k = 0; k < 3; ++k) forces_A3[3 * i + k] = T(sums[size_t(i - begin)].at[k]);
 }
 
 template <class T>

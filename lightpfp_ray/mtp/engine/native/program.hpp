@@ -9,6 +9,12 @@
 
 namespace lightpfp {
 
+/// x, y and z of an atom in one vector; the last number is zero.
+template <class T>
+struct alignas(4 * sizeof(T)) Xyz {
+  T at[4];
+};
+
 /// mono[m] = mono[parent] * u[axis]; mono[0] = 1.
 struct Monomial {
   int32_t parent, axis;
@@ -69,7 +75,8 @@ struct Structures {
   const int32_t* species_A;
   const int64_t* structure_A;
   const int64_t* first_atom_S;  // S + 1
-  const double *positions_A3, *cell_S33, *volume_S;
+  const Xyz<double>* positions_A;
+  const double *cell_S33, *volume_S;
   const int64_t* first_edge_A;
   const int32_t* n_edges_A;
   const int32_t* neighbors_N;  // counted from the first atom of the structure
@@ -82,7 +89,7 @@ struct Structures {
 struct Sites {
   double* energy_A;   // V(n_i)
   double* virial_A6;  // sum_j r_ij (x) g_ij, Voigt
-  double* forces_A3;
+  Xyz<double>* forces_A;
 };
 
 /// Directions of a derivative: J = sum_i a_i V(n_i) + d/ds V(r + s rdot),
@@ -90,7 +97,7 @@ struct Sites {
 template <class T>
 struct Directions {
   const double* a_A;
-  const T* v_A3;
+  const Xyz<T>* v_A;
   const double* strain_S33;
 };
 

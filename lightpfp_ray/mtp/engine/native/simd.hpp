@@ -8,6 +8,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "program.hpp"
+
 namespace LIGHTPFP_ISA {
 
 #if defined(__AVX512F__)
@@ -121,6 +123,46 @@ inline T sum(const Group<T, N>& a) {
     return folded<T, vector_bytes / int(sizeof(T)) / 2>(a.v);
   else
     return sum(a.lo + a.hi);
+}
+
+/// The numbers of an `Xyz`.
+template <class T>
+struct Four {
+  typedef T type __attribute__((vector_size(4 * sizeof(T)), may_alias));
+};
+
+/// x, y and z of four rows as columns.
+template <class T>
+inline void rows_to_columns(const lightpfp::Xyz<T>* const* rows, T* x, T* y, T* z) {
+  using F = typename Four<T>::type;
+  F row[4];
+  for (int n = 0; n < 4; ++n) row[n] = *reinterpret_cast<const F*>(rows[n]);
+  const F xz_01 = __builtin_shufflevector(row[0], row[1], 0, 4, 2, 6);
+  const F xz_23 = __builtin_shufflevector(row[2], row[3], 0, 4, 2, 6);
+  const F y_01 = __builtin_shufflevector(row[0], row[1], 1, 5, 3, 7);
+  const F y_23 = __builtin_shufflevector(row[2], row[3], 1, 5, 3, 7);
+  *reinterpret_cast<F*>(x) = __builtin_shufflevector(xz_01, xz_23, 0, 1, 4, 5);
+  *reinterpret_cast<F*>(y) = __builtin_shufflevector(y_01, y_23, 0, 1, 4, 5);
+  *reinterpret_cast<F*>(z) = __builtin_shufflevector(xz_01, xz_23, 2, 3, 6, 7);
+}
+
+/// Columns of four numbers, taken from four rows, one row after the other.
+template <class T>
+inline void subtract_from_rows(const T* x, const T* y, const T* z,
+                               lightpfp::Xyz<double>* const* rows) {
+  using From = typename Four<T>::type;
+  using F = typename Four<double>::type;
+  const F x_4 = __builtin_convertvector(*reinterpret_cast<const From*>(x), F);
+  const F y_4 = __builtin_convertvector(*reinterpret_cast<const From*>(y), F);
+  const F z_4 = __builtin_convertvector(*reinterpret_cast<const From*>(z), F), none{};
+  const F xy_02 = __builtin_shufflevector(x_4, y_4, 0, 4, 2, 6);
+  const F xy_13 = __builtin_shufflevector(x_4, y_4, 1, 5, 3, 7);
+  const F z_02 = __builtin_shufflevector(z_4, none, 0, 4, 2, 6);
+  const F z_13 = __builtin_shufflevector(z_4, none, 1, 5, 3, 7);
+  *reinterpret_cast<F*>(rows[0]) -= __builtin_shufflevector(xy_02, z_02, 0, 1, 4, 5);
+  *reinterpret_cast<F*>(rows[1]) -= __builtin_shufflevector(xy_13, z_13, 0, 1, 4, 5);
+  *reinterpret_cast<F*>(rows[2]) -= __builtin_shufflevector(xy_02, z_02, 2, 3, 6, 7);
+  *reinterpret_cast<F*>(rows[3]) -= __builtin_shufflevector(xy_13, z_13, 2, 3, 6, 7);
 }
 
 template <class T>
