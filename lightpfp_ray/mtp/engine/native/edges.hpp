@@ -17,6 +17,7 @@ using namespace lightpfp;
 template <class T>
 struct Edges {
   int32_t n_packs;
+  int32_t n_slots;    // those behind are left over
   T *x, *y, *z;       // r_ij, by slot
   int32_t* neighbor;  // by slot: counted from the first atom of the structure; left over: the center
   int32_t* species;   // by pack: of the neighbors
@@ -70,13 +71,14 @@ void order(const Potential<T>& p, const Structures& s, int64_t i, int32_t* next_
     next_C[0] = n_edges;
   else
     for (int32_t e = 0; e < n_edges; ++e) ++next_C[species[neighbors[e]]];
-  edges.n_packs = 0;
+  edges.n_packs = edges.n_slots = 0;
   for (int32_t c = 0; c < p.n_species; ++c) {
     const int32_t packs = (next_C[c] + lanes<T> - 1) / lanes<T>, begin = edges.n_packs * lanes<T>;
     for (int32_t slot = begin + next_C[c]; slot < begin + packs * lanes<T>; ++slot) {
       neighbor[slot] = int32_t(i - first_atom);
       x[slot] = y[slot] = z[slot] = NAN;
     }
+    if (packs) edges.n_slots = begin + next_C[c];
     for (int32_t n = 0; n < packs; ++n) edges.species[edges.n_packs++] = c;
     next_C[c] = begin;
   }

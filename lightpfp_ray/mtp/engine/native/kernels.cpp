@@ -50,7 +50,7 @@ double finish_atom(const Potential<T>& p, const Structures& s, int64_t i, int la
       for (int k = 0; k < 3; ++k) force[k] += g[v][k];
       for (int k = 0; k < 6; ++k) virial[k] += r[voigt[k][0]] * g[v][voigt[k][1]];
       const T* parts = reinterpret_cast<const T*>(g[v]);
-      for (int l = 0; l < lanes<T>; l += 4) {
+      for (int l = 0; l < lanes<T> && slot + l < edges.n_slots; l += 4) {
         Xyz<double>* rows[4];
         for (int n = 0; n < 4; ++n) rows[n] = forces + edges.neighbor[slot + l + n];
         subtract_from_rows(parts + l, parts + lanes<T> + l, parts + 2 * lanes<T> + l, rows);
