@@ -26,7 +26,7 @@ from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
-from .training.search import BEST, FEW, MANY, Effort
+from .training.search import ROUNDS, Round
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -45,7 +45,7 @@ EPOCHS, MOST_EPOCHS = 4, 40
 AT_LEAST_S = 1.0
 """So long the larger probe is in the epochs of each stage, within these limits."""
 
-STARTS, EFFORT = 2, Effort(3, 3)
+STARTS, SHORT = 2, tuple(replace(each, iterations=3) for each in ROUNDS)
 """Of the search for a start in a probe."""
 
 SMALLER = 4
@@ -173,15 +173,16 @@ def search_s(starts: int, size: int, counts: Sequence[int], seconds: Sequence[fl
     """Of a search over `starts` in a set of `size`, by those of the probes in sets of `counts`."""
     if starts == 1:
         return 0.0
-    probed = [search_work(min(starts, STARTS), n, EFFORT) for n in counts]
+    probed = [search_work(min(starts, STARTS), n, SHORT) for n in counts]
     costs = Costs.fitted(*zip(*probed, strict=True), seconds)
-    return costs.epoch_s(*search_work(starts, size, Effort()))
+    return costs.epoch_s(*search_work(starts, size, ROUNDS))
 
 
-def search_work(starts: int, size: int, effort: Effort) -> tuple[int, int]:
+def search_work(starts: int, size: int, rounds: Sequence[Round]) -> tuple[int, int]:
     """Evaluations of a search, one for each iteration and one before, and their structures."""
-    short, long = starts * (effort.short + 1), min(BEST, starts) * (effort.long + 1)
-    return short + long, short * min(FEW, size) + long * min(MANY, size)
+    evaluations = [min(each.best, starts) * (each.iterations + 1) for each in rounds]
+    seen = sum(n * min(each.structures, size) for n, each in zip(evaluations, rounds, strict=True))
+    return sum(evaluations), seen
 
 
 def probe(
@@ -213,7 +214,7 @@ def probe(
         folder=output.checkpoints,
         checkpoint_interval_s=1e9,
         options=replace(options, starts=min(starts, options.starts)),
-        effort=EFFORT,
+        rounds=SHORT,
     )
     short = replace(job, plan=plan, journal=output.journal, potential=output.potential)
     began = time.monotonic()

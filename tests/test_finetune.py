@@ -14,7 +14,7 @@ from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit,
 from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.pairs import CENTER, SharedPairs, keep_shared, parts_of
-from lightpfp_ray.training.search import Effort
+from lightpfp_ray.training.search import ROUNDS
 from lightpfp_ray.training.update import AdamWalk
 
 from .training_samples import (
@@ -131,7 +131,7 @@ def test_a_search_begins_at_the_potential_and_never_ends_above_it(potential, sta
     model = copy_of(potential)
     losses = [loss(model)]
     for _ in range(2):
-        assert len(search_from(model, train, GOAL, "mse", starts, 0, Effort(), CONTEXT)) == starts
+        assert len(search_from(model, train, GOAL, "mse", starts, 0, ROUNDS, CONTEXT)) == starts
         losses.append(loss(model))
     assert losses[0] > losses[1] >= losses[2]
 

@@ -11,7 +11,7 @@ from lightpfp_ray.config import ControlFile
 from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.forecast import (
-    EFFORT,
+    SHORT,
     STARTS,
     Forecast,
     fitting_epochs,
@@ -23,7 +23,7 @@ from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.preflight import opened_sets
 from lightpfp_ray.run import job_of
 from lightpfp_ray.scaling import Costs, Network, epoch_s, largest_shares
-from lightpfp_ray.training.search import Effort
+from lightpfp_ray.training.search import ROUNDS
 
 from .data_samples import metals, prepared, written
 
@@ -131,8 +131,8 @@ def test_what_an_epoch_costs_whatever_its_size_is_paid_once():
 def test_a_search_of_more_starts_in_a_larger_set_follows_from_small_ones():
     wanted = Costs(1e-3, 2e-4)  # an iteration, and each structure of it
     sizes = (64, 256)
-    probed = [wanted.epoch_s(*search_work(STARTS, n, EFFORT)) for n in sizes]
-    expected = wanted.epoch_s(*search_work(8, 10_000, Effort()))
+    probed = [wanted.epoch_s(*search_work(STARTS, n, SHORT)) for n in sizes]
+    expected = wanted.epoch_s(*search_work(8, 10_000, ROUNDS))
     assert search_s(8, 10_000, sizes, probed) == pytest.approx(expected, rel=1e-6)
     assert search_s(1, 10_000, sizes, [0.0, 0.0]) == 0
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lightpfp_ray.training import steepness
 from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
@@ -23,6 +24,7 @@ from lightpfp_ray.training.linear import (
 from lightpfp_ray.training.loss import LABELS, residuals
 from lightpfp_ray.training.quasi_newton import QuasiNewton
 from lightpfp_ray.training.start import orthonormal, radial_gram
+from lightpfp_ray.training.steepness import LARGEST
 from lightpfp_ray.training.update import NETWORK_RATE, AdamWalk
 from lightpfp_ray.training.whiten import whitened
 
@@ -171,3 +173,46 @@ def test_weight_decay_shrinks_the_layers_of_a_network_and_nothing_else():
     for name, parameter in model.named_parameters():
         kept = 1 - 2.0 * 0.1 * NETWORK_RATE if ".weight" in name else 1.0
         torch.testing.assert_close(parameter.detach(), kept * before[name])
+
+
+@pytest.mark.parametrize("largest", [LARGEST, 0])
+def test_the_steepness_of_a_pair_is_that_of_finite_changes(monkeypatch, largest):
+    """Random signs find J^T J but for the chance of 512 of them; J by changing each coefficient."""
+    monkeypatch.setattr(steepness, "LARGEST", largest)
+    model, train = moved(), some()
+    batch, n_q = train.structures.batch(train.everything), model.radial.n_q
+    weight = train.labels(train.everything).weight
+    roots = [(COEFFICIENTS[k] / weight[k]) ** 0.5 for k in LABELS]
+
+    def weighted_residuals():
+        found = residuals(model(batch), batch)
+        return torch.cat(
+            [root * d.detach().reshape(-1) for root, d in zip(roots, found, strict=True)]
+        )
+
+    before, columns = weighted_residuals(), []
+    flat = model.radial_coeffs.data[1, 1].view(-1)
+    for k in range(len(flat)):
+        flat[k] += 1e-6
+        columns.append((weighted_residuals() - before) / 1e-6)
+        flat[k] -= 1e-6
+    jacobian = torch.stack(columns, dim=1)
+    expected = jacobian.T @ jacobian
+    unit = torch.eye(n_q, dtype=torch.float64)
+    place = (train.everything, unit, 0, ALONE)
+    found = steepness.steepness(model, train, COEFFICIENTS, *place)[1, 1]
+    found = torch.block_diag(*found)
+    expected = torch.where(found == 0, 0.0, expected) if largest == 0 else expected
+    size = jacobian.norm(dim=0)
+    assert float(((found - expected) / (size[:, None] * size)).abs().max()) < 0.3
+
+
+def test_a_unit_step_of_the_functions_of_a_pair_raises_the_loss_by_no_more_than_what_is_left():
+    model, train = moved(), some()
+    unit, loss = torch.eye(model.radial.n_q, dtype=torch.float64), 0.01
+    found = steepness.steepness(model, train, COEFFICIENTS, train.everything, unit, 0, ALONE)
+    units = steepness.pair_units(model, train, COEFFICIENTS, train.everything, unit, loss, 0, ALONE)
+    rise = torch.linalg.eigvalsh(units.mT @ found @ units)
+    assert float(rise.max()) <= loss * (1 + 1e-9)
+    assert float(rise.max()) > 0.5 * loss
+    assert float(torch.linalg.matrix_norm(units, 2).max()) <= 1 + 1e-9

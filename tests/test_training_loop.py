@@ -226,7 +226,7 @@ def test_a_divergence_goes_back_to_the_last_good_epoch_with_a_smaller_rate(tmp_p
 
 def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):
     journal = ListJournal()
-    stage = (Stage("stage_1", 50, 0.3, 1.0, 1.0, 1.0, scheduler="None"),)
+    stage = (Stage("stage_1", 300, 0.3, 1.0, 1.0, 1.0, scheduler="None"),)
     changes = {"early_stopping": 2, "least_squares_stages": False, "widths": (4,)}
     trained(tmp_path, sets(), journal, stages=stage, **changes)
     losses = [r["test"]["loss"] for r in journal.records if r["type"] == "epoch"]

@@ -28,6 +28,7 @@ SAMPLE = 2000
 class Share:
     """A worker's part of a batch, what its structures weigh, and the labels of the whole batch."""
 
+    numbers: np.ndarray  # of the structures in their set
     batch: Batch
     weights_S3: Tensor  # of energy, forces, stress
     labels: Labels
@@ -115,6 +116,7 @@ class WeightedSet:
     def share(self, own: np.ndarray, context: WorkerContext, labels: Labels | None = None) -> Share:
         """Some structures for this worker; `labels` of all that they are a share of."""
         return Share(
+            own,
             self.structures.batch(own).to(context.device),
             torch.from_numpy(self.weights_S3[own]).to(context.device),
             labels or self.labels(own),

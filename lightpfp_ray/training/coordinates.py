@@ -1,7 +1,8 @@
 """The coordinates in which an optimizer walks: linear maps to the parameters that make the loss
 round.
 
-    c = gamma K               the radial functions of gamma are orthonormal over the edges
+    c = (Y gamma) K           the functions of K are orthonormal over the edges; Y holds back what
+                              the loss is steep in, each pair of species by itself
     xi = T eta                T^T N T = 1 / L_0, N the normal matrix of the stage's loss
     E0 = u e + M xi           a change of xi leaves the energies of the compositions as they are
     W = omega S^T,  b = beta - W m      a network sees (B - m) S, of mean 0 and deviation 1
@@ -29,6 +30,7 @@ class Maps:
     """The matrices above; those of a network are the identity where the readout is linear."""
 
     radial_QQ: Tensor  # K
+    pairs_CCNJJ: Tensor  # Y: N blocks of J of the R Q coefficients of a pair
     linear_BB: Tensor  # T
     offset_CB: Tensor  # M
     energy: Tensor  # u, eV
@@ -41,6 +43,7 @@ class Maps:
         n_basis, options = len(model.basis.scalars), {"dtype": torch.float64}
         return cls(
             radial_QQ=torch.eye(model.radial.n_q, **options),
+            pairs_CCNJJ=torch.eye(model.radial.n_q, **options)[None, None, None],
             linear_BB=torch.eye(n_basis, **options),
             offset_CB=torch.zeros(len(model.species), n_basis, **options),
             energy=torch.ones((), **options),
@@ -67,7 +70,7 @@ class Coordinates:
         """The walkers that make the parameters of a model."""
         raw = {name: p.detach().double() for name, p in model.named_parameters()}
         found, maps = dict(raw), self.maps
-        found[RADIAL] = torch.linalg.solve(maps.radial_QQ.T, raw[RADIAL].mT).mT
+        found[RADIAL] = self._walker_of(raw[RADIAL])
         found[XI] = torch.linalg.solve(maps.linear_BB, raw[XI])
         found[E0] = (raw[E0] - maps.offset_CB @ raw[XI]) / maps.energy
         if self.last in raw:
@@ -80,7 +83,7 @@ class Coordinates:
     def parameters(self) -> dict[str, Tensor]:
         """The parameters that the walkers make, differentiable in them."""
         made, maps = dict(self.walkers), self.maps
-        made[RADIAL] = made[RADIAL] @ maps.radial_QQ
+        made[RADIAL] = self.radial_of(made[RADIAL])
         made[XI] = maps.linear_BB @ made[XI]
         made[E0] = maps.energy * made[E0] + maps.offset_CB @ made[XI]
         if self.last in made:
@@ -88,6 +91,24 @@ class Coordinates:
             made[FIRST[1]] = made[FIRST[1]] - made[FIRST[0]] @ maps.mean_B
             made[self.last] = maps.energy * made[self.last]
         return made
+
+    def radial_of(self, walker_CCRQ: Tensor) -> Tensor:
+        """The radial coefficients c of gamma, both (C, C, R, Q)."""
+        return self._blocks(self.maps.pairs_CCNJJ, walker_CCRQ) @ self.maps.radial_QQ
+
+    def radial_slope(self, gradient_CCRQ: Tensor) -> Tensor:
+        """The derivative by gamma, of that by c."""
+        return self._blocks(self.maps.pairs_CCNJJ.mT, gradient_CCRQ @ self.maps.radial_QQ.T)
+
+    def _walker_of(self, coeffs_CCRQ: Tensor) -> Tensor:
+        orthonormal = torch.linalg.solve(self.maps.radial_QQ.T, coeffs_CCRQ.mT).mT
+        return self._blocks(torch.linalg.inv(self.maps.pairs_CCNJJ), orthonormal)
+
+    @staticmethod
+    def _blocks(matrices_CCNJJ: Tensor, radial_CCRQ: Tensor) -> Tensor:
+        """Each block of the coefficients of a pair times its matrix."""
+        blocks = radial_CCRQ.reshape(*radial_CCRQ.shape[:2], -1, matrices_CCNJJ.shape[-1], 1)
+        return (matrices_CCNJJ @ blocks).reshape(radial_CCRQ.shape)
 
     def set_gradients(self, gradients: dict[str, Tensor]) -> None:
         """Give each walker its gradient, from those of the parameters."""

@@ -10,7 +10,7 @@ the starts that are searched from, so that a start from scratch is never the bet
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
 import numpy as np
@@ -20,7 +20,7 @@ from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
 from .linear import RIDGES, equations, linear_part, loss_at, loss_of, solution
-from .search import Effort, search
+from .search import Round, search
 
 FOLDS = 5
 TRIED = tuple(10.0**power for power in range(-10, 2))
@@ -62,7 +62,7 @@ def search_from(
     power: str,
     starts: int,
     seed: int,
-    effort: Effort,
+    rounds: Sequence[Round],
     context: WorkerContext,
 ) -> list[float]:
     """`search` with the radial functions that a potential has as the first start; what it finds is
@@ -70,7 +70,7 @@ def search_from(
     """
     before, sample = deepcopy(model.state_dict()), train.sample(seed)
     loss = loss_of(model, train, coefficients, power, sample, context)
-    losses = search(model, train, coefficients, starts, seed, effort, context)
+    losses = search(model, train, coefficients, starts, seed, rounds, context)
     if not loss_of(model, train, coefficients, power, sample, context) < loss:
         model.load_state_dict(before)
     return losses

@@ -65,7 +65,8 @@ class Opening:
             self._improve_radial(model, coefficients, stage.loss)
         maps = Maps.identity(model)
         if options.whitening:
-            maps = whitened(model, self.train, coefficients, seed, self.context)
+            place = (seed, self.context, options.share_pairs)
+            maps = whitened(model, self.train, coefficients, *place)
         coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
         walk = WALKS[options.optimizer](model, coordinates)
         if isinstance(walk, AdamWalk):
@@ -100,7 +101,7 @@ class Opening:
             self.write("search", losses=losses, seconds=time.monotonic() - began)
 
     def _searched(self, seed: int) -> tuple:
-        return self.plan.options.starts, seed, self.plan.effort, self.context
+        return self.plan.options.starts, seed, self.plan.rounds, self.context
 
     def refit(
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .options import Options
-from .search import Effort
+from .search import ROUNDS, Round
 
 if TYPE_CHECKING:
     from ..config import Stage
@@ -24,4 +24,4 @@ class Plan:
     folder: Path
     checkpoint_interval_s: float
     options: Options = field(default_factory=Options)
-    effort: Effort = field(default_factory=Effort)  # of the search for a start
+    rounds: tuple[Round, ...] = ROUNDS  # of the search for a start

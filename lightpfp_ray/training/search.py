@@ -1,6 +1,5 @@
-"""The search for a start: a little variable projection from some random radial functions,
-on some of the structures; the best of them go on, on more structures, and the training begins where
-the loss is lowest.
+"""The search for a start: a little variable projection from some random radial functions, on a few
+structures; the best of them go on, on more structures, and the best of these on many more.
 
 The loss of the radial functions has a few deep minima, which differ by factors; a handful of starts
 tells them apart in seconds, what a single long training cannot.
@@ -8,7 +7,8 @@ tells them apart in seconds, what a single long training cannot.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 
@@ -18,23 +18,25 @@ from torch import Tensor
 from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
-from .coordinates import Coordinates, Maps
+from .coordinates import RADIAL, Coordinates, Maps
 from .linear import solve_reference_energies
 from .start import orthonormal, radial_gram, random_radial
 from .varpro import VariableProjection
 
-FEW, MANY = 32, 256
-"""Structures on which the starts are told apart, and on which the best of them go on."""
-
-BEST = 3
+Start = tuple[float, dict[str, Tensor]]
+"""Loss, and parameters of a potential."""
 
 
 @dataclass(frozen=True)
-class Effort:
-    """Iterations of each start, and of each of the best after that."""
+class Round:
+    """The best of the starts go on: how many at most, on how many structures, and how far."""
 
-    short: int = 20
-    long: int = 40
+    best: int
+    structures: int
+    iterations: int
+
+
+ROUNDS = (Round(1000, 32, 20), Round(3, 64, 20), Round(1, 256, 20))
 
 
 def search(
@@ -43,32 +45,41 @@ def search(
     coefficients: Mapping[str, float],
     starts: int,
     seed: int,
-    effort: Effort,
+    rounds: Sequence[Round],
     context: WorkerContext,
 ) -> list[float]:
-    """Give a potential the best of some radial functions, its own among them; their losses."""
-    few = train.part(train.sample(seed, FEW))
+    """Give a potential the best of some radial functions, its own among them; the losses of all of
+    them after the first round.
+    """
+    few = train.part(train.sample(seed, rounds[0].structures))
     solve_reference_energies(model, few, context)
     orthonormal_QQ = orthonormal(radial_gram(model.radial, few, few.everything, context))
+    found, losses = _starts(model, starts, seed, orthonormal_QQ), []
+    for each in rounds:
+        some = train.part(train.sample(seed, each.structures))
+        improved = []
+        for _, parameters in found[: each.best]:
+            model.load_state_dict(parameters)
+            step = (coefficients, orthonormal_QQ, each.iterations, context)
+            improved.append(_improved(model, some, *step))
+        losses.append([loss for loss, _ in improved])
+        found = sorted(improved, key=_loss)
+    model.load_state_dict(found[0][1])
+    return losses[0]
+
+
+def _starts(model: MTP, starts: int, seed: int, orthonormal_QQ: Tensor) -> list[Start]:
+    """A potential as it is, and with random radial functions; the losses are not known yet."""
     generator = torch.Generator().manual_seed(seed + 1)
-    begun = []
-    for start in range(starts):
-        if start:
-            coeffs = random_radial(model.radial_coeffs.shape, orthonormal_QQ, generator)
-            with torch.no_grad():
-                model.radial_coeffs.copy_(coeffs)
-        begun.append(_improved(model, few, coefficients, orthonormal_QQ, effort.short, context))
-    many = train.part(train.sample(seed, MANY))
-    best = []
-    for _, parameters in sorted(begun, key=_loss)[:BEST]:
-        model.load_state_dict(parameters)
-        best.append(_improved(model, many, coefficients, orthonormal_QQ, effort.long, context))
-    model.load_state_dict(min(best, key=_loss)[1])
-    return [loss for loss, _ in begun]
+    found = [(math.nan, deepcopy(model.state_dict()))]
+    for _ in range(starts - 1):
+        coeffs = random_radial(model.radial_coeffs.shape, orthonormal_QQ, generator)
+        found.append((math.nan, found[0][1] | {RADIAL: coeffs.to(model.radial_coeffs)}))
+    return found
 
 
-def _loss(found: tuple[float, dict[str, Tensor]]) -> float:
-    return found[0]
+def _loss(start: Start) -> float:
+    return start[0]
 
 
 def _improved(
@@ -78,7 +89,7 @@ def _improved(
     orthonormal_QQ: Tensor,
     iterations: int,
     context: WorkerContext,
-) -> tuple[float, dict[str, Tensor]]:
+) -> Start:
     """Iterate from the radial functions that a potential has; loss and parameters at the end."""
     maps = Maps.identity(model).with_radial(orthonormal_QQ)
     walk = VariableProjection(model, Coordinates(model, maps))

@@ -103,6 +103,11 @@ def orthonormal(gram_QQ: Tensor) -> Tensor:
     return torch.linalg.inv(torch.linalg.cholesky(gram_QQ))
 
 
+def smoothness(n_q: int) -> Tensor:
+    """What a random function has of each of the orthonormal ones (Q), but for its size."""
+    return torch.exp(-torch.arange(n_q, dtype=torch.float64) / SMOOTHNESS)
+
+
 def random_radial(shape: torch.Size, orthonormal_QQ: Tensor, generator: torch.Generator) -> Tensor:
     """Random (C, C, R, Q) such that the square of f_mu, summed over an atom's edges, is 1 on
     average; smooth functions are likelier than those that wave.
@@ -111,5 +116,5 @@ def random_radial(shape: torch.Size, orthonormal_QQ: Tensor, generator: torch.Ge
     options = {"dtype": torch.float64, "generator": generator}
     directions = torch.randn(1, 1, *shape[2:], **options)
     directions = directions + PAIR_SPREAD * torch.randn(*shape, **options)
-    directions = directions * torch.exp(-torch.arange(n_q, dtype=torch.float64) / SMOOTHNESS)
+    directions = directions * smoothness(n_q)
     return (directions / directions.norm(dim=-1, keepdim=True)) @ orthonormal_QQ

@@ -20,7 +20,7 @@ from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
-LINEAR_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 0.1, 0.01, 0.03
+LINEAR_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 0.5, 0.01, 0.03
 """Learning rates of the walkers in units of the stage's: with a linear readout, with a network, and
 of the radial functions under a network. A network does not converge with the rate that is best for
 a linear readout; the radial functions under it are slow to move with its own.

@@ -54,8 +54,7 @@ class VariableProjection:
             self._solve(x, model, train, coefficients, context)
             total = sum_in_parts(train, train.everything, size_of(model), context, of_share)
             gradients, found["sums"] = unpacked(model, total)
-            radial_QQ = self.coordinates.maps.radial_QQ
-            slope = (gradients[RADIAL] @ radial_QQ.T).reshape(-1)
+            slope = self.coordinates.radial_slope(gradients[RADIAL]).reshape(-1)
             return float(weighted(found["sums"], labels, coefficients, "mse")), slope
 
         if self.method.iterate(projected):
@@ -72,10 +71,9 @@ class VariableProjection:
         context: WorkerContext,
     ) -> None:
         """Radial coefficients of x, and the xi and E0 that belong to them."""
-        radial_QQ = self.coordinates.maps.radial_QQ
         with torch.no_grad():
-            gamma = x.reshape(*model.radial_coeffs.shape[:-1], -1)
-            model.radial_coeffs.copy_(gamma @ radial_QQ)
+            coeffs = model.radial_coeffs
+            coeffs.copy_(self.coordinates.radial_of(x.reshape(coeffs.shape)))
         normal = equations(model, train, coefficients, train.everything, context)
         set_linear_part(model, solution(normal, self.start_P, RIDGES[model.dtype]))
 

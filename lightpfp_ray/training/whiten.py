@@ -1,7 +1,7 @@
 """Maps that whiten: from the normal equations of a stage's loss, and from the basis functions seen.
 
 N' = N_xx - N_x0 N_00^-1 N_0x       what is left of the loss of xi when E0 follows
-T T^T = L_0 (N' + ridge)^-1,   M = -N_00^-1 N_0x,   L_0: the loss of E0 alone
+T T^T = L_0 (N' + ridge)^-1,   M = -N_00^-1 N_0x,   L_0: the least loss
 """
 
 from __future__ import annotations
@@ -22,15 +22,13 @@ from .coordinates import Maps
 from .linear import equations, loss_at, solution
 from .parts import one_thread, sum_in_parts
 from .start import orthonormal, radial_gram
+from .steepness import pair_units
 
 LINEAR_RIDGE = 1e-6
 """Of the scaled matrix N': directions that change the loss less than this move no faster."""
 
 LEAST_LOSS = 1e-4
 """Of the loss of E0 alone: L_0 is at least this, where a sample is fitted exactly."""
-
-INPUT_RIDGE = 1e-4
-"""The same for the covariance of the basis functions that a network sees."""
 
 ENERGY_UNIT = 0.1
 """eV: the size of what E0 and the network still have to find."""
@@ -46,16 +44,24 @@ def root_of_inverse(matrix_NN: Tensor, ridge: float) -> Tensor:
     return inverse_N[:, None] * (vectors * (values.clamp(min=0) + ridge).rsqrt()) @ vectors.T
 
 
-def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int) -> Maps:
-    """Maps whose eta and e are those of a loss."""
-    n_xx, n_0x = found.matrix_PP[:n_basis, :n_basis], found.matrix_PP[n_basis:, :n_basis]
-    inverse_CC = torch.linalg.pinv(found.matrix_PP[n_basis:, n_basis:], hermitian=True, rtol=1e-10)
-    offset_CB = -inverse_CC @ n_0x
-    linear_BB = root_of_inverse(n_xx + n_0x.T @ offset_CB, LINEAR_RIDGE)
-    right_C = found.right_P[n_basis:]
+def least_loss(found: NormalEquations, n_basis: int) -> float:
+    """That of least squares, but not less than a part of what E0 alone leaves."""
+    inverse_CC, right_C = _inverse_of_energies(found, n_basis), found.right_P[n_basis:]
     without_xi = float(found.square - right_C @ inverse_CC @ right_C)
     least = loss_at(found, solution(found, torch.zeros_like(found.right_P), LINEAR_RIDGE))
-    loss = max(least, LEAST_LOSS * without_xi)
+    return max(least, LEAST_LOSS * without_xi)
+
+
+def _inverse_of_energies(found: NormalEquations, n_basis: int) -> Tensor:
+    """N_00^-1, of the elements that the energies tell apart."""
+    return torch.linalg.pinv(found.matrix_PP[n_basis:, n_basis:], hermitian=True, rtol=1e-10)
+
+
+def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int, loss: float) -> Maps:
+    """Maps whose eta and e are those of a loss; `loss` is the least."""
+    n_xx, n_0x = found.matrix_PP[:n_basis, :n_basis], found.matrix_PP[n_basis:, :n_basis]
+    offset_CB = -_inverse_of_energies(found, n_basis) @ n_0x
+    linear_BB = root_of_inverse(n_xx + n_0x.T @ offset_CB, LINEAR_RIDGE)
     if loss <= 0 or bool((linear_BB.diagonal() <= 0).any()):
         return maps
     return replace(
@@ -99,11 +105,18 @@ def whitened(
     coefficients: Mapping[str, float],
     seed: int,
     context: WorkerContext,
+    shared: bool = False,
 ) -> Maps:
-    """The maps of a stage with these coefficients, at a potential."""
+    """The maps of a stage with these coefficients, at a potential; `shared`: for radial functions
+    that pairs of species share, where no pair has units of its own.
+    """
     sample = train.sample(seed)
     gram_QQ = radial_gram(model.radial, train, sample, context)
     maps = Maps.identity(model).with_radial(orthonormal(gram_QQ))
     found = equations(model, train, coefficients, sample, context)
-    maps = with_linear_part(maps, found, len(model.basis.scalars))
+    loss = least_loss(found, len(model.basis.scalars))
+    maps = with_linear_part(maps, found, len(model.basis.scalars), loss)
+    if not shared and loss > 0:
+        place = (sample, maps.radial_QQ, loss, seed, context)
+        maps = replace(maps, pairs_CCNJJ=pair_units(model, train, coefficients, *place))
     return with_input(maps, model, train, sample, context) if model.widths else maps

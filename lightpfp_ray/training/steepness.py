@@ -1,0 +1,101 @@
+"""How steeply the loss rises with the radial functions of each pair of species, and how far an
+optimizer may move them.
+
+    H[z, w] = J^T J,            J: weighted residuals by the orthonormal coefficients of the pair
+            = mean of g g^T,    g = J^T s, s random signs (Hutchinson 1990)
+    Y Y^T = D (1 + D H D / L_0)^-1 D,       D: what a random function has of each coefficient
+
+A step of size 1 along a coordinate raises the loss by L_0 where the loss is steep, and changes a
+function by what two random ones differ in where it is flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..mtp.model import MTP
+from .batches import Share, WeightedSet
+from .context import WorkerContext
+from .loss import LABELS, residuals
+from .parts import BLOCK, one_thread, sum_in_parts
+from .start import smoothness
+
+GRADIENTS = 512
+"""At least so many g: several times the coefficients of a pair."""
+
+LARGEST = 1 << 20
+"""Numbers in all H; beyond it the functions of a pair are taken each by itself."""
+
+
+def pair_units(
+    model: MTP,
+    structures: WeightedSet,
+    coefficients: Mapping[str, float],
+    sample: np.ndarray,
+    radial_QQ: Tensor,
+    loss: float,
+    seed: int,
+    context: WorkerContext,
+) -> Tensor:
+    """Y (C, C, N, J, J) of a stage, N blocks of J of the R Q coefficients of a pair; `radial_QQ`
+    makes them orthonormal, `loss` is L_0.
+    """
+    n_q = model.radial.n_q
+    steep_CCNJJ = steepness(model, structures, coefficients, sample, radial_QQ, seed, context)
+    size_J = smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
+    with one_thread():
+        values, vectors = torch.linalg.eigh(size_J[:, None] * steep_CCNJJ * size_J)
+    scale = (1 + values.clamp(min=0) / loss).rsqrt()
+    return size_J[:, None] * ((vectors * scale[..., None, :]) @ vectors.mT)
+
+
+def steepness(
+    model: MTP,
+    structures: WeightedSet,
+    coefficients: Mapping[str, float],
+    sample: np.ndarray,
+    radial_QQ: Tensor,
+    seed: int,
+    context: WorkerContext,
+) -> Tensor:
+    """H (C, C, N, J, J) of some structures, in float64 on the CPU."""
+    weight = structures.labels(sample).weight
+    per_label = [coefficients[k] / weight[k] if weight[k] else 0.0 for k in LABELS]
+    factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
+    draws = -(-GRADIENTS // -(-len(sample) // BLOCK))
+    n_species, _, n_functions, n_q = model.radial_coeffs.shape
+    whole = (n_species * n_functions * n_q) ** 2 <= LARGEST
+    blocks = (n_species, n_species, 1, -1) if whole else (n_species, n_species, n_functions, -1)
+    radial_QQ = radial_QQ.to(context.device)
+
+    def of_share(share: Share) -> Tensor:
+        found = residuals(model(share.batch, training=True), share.batch)
+        roots = _roots(share, factor_3)
+        signs = np.random.default_rng([seed, *share.numbers])
+        total = 0.0
+        for _ in range(draws):
+            weights = [_signed(root, d, signs) for root, d in zip(roots, found, strict=True)]
+            (slope,) = torch.autograd.grad(found, model.radial_coeffs, weights, retain_graph=True)
+            g = (slope.double() @ radial_QQ.T).reshape(blocks)
+            total = total + g[..., :, None] * g[..., None, :]
+        return total.reshape(-1) / draws
+
+    block = n_functions * n_q if whole else n_q
+    shape = (n_species, n_species, n_functions * n_q // block, block, block)
+    size = int(np.prod(shape))
+    return sum_in_parts(structures, sample, size, context, of_share).reshape(shape)
+
+
+def _roots(share: Share, factor_3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Square roots of what the square of each residual counts in the loss, to be broadcast."""
+    root_S3 = (share.weights_S3 * factor_3).sqrt()
+    return root_S3[:, 0], root_S3[share.batch.structure_A, 1:2], root_S3[:, 2:]
+
+
+def _signed(root: Tensor, residual: Tensor, signs: np.random.Generator) -> Tensor:
+    drawn = signs.integers(0, 2, tuple(residual.shape)) * 2.0 - 1.0
+    return root * torch.from_numpy(drawn).to(root)
