@@ -92,6 +92,12 @@ class Coordinates:
             made[self.last] = maps.energy * made[self.last]
         return made
 
+    @property
+    def measured(self) -> bool:
+        """Whether the radial functions have units of the loss."""
+        pairs = self.maps.pairs_CCNJJ
+        return bool((pairs != torch.eye(pairs.shape[-1]).to(pairs)).any())
+
     def radial_of(self, walker_CCRQ: Tensor) -> Tensor:
         """The radial coefficients c of gamma, both (C, C, R, Q)."""
         return self._blocks(self.maps.pairs_CCNJJ, walker_CCRQ) @ self.maps.radial_QQ

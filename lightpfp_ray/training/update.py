@@ -20,10 +20,11 @@ from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
-LINEAR_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 0.5, 0.01, 0.03
-"""Learning rates of the walkers in units of the stage's: with a linear readout, with a network, and
-of the radial functions under a network. A network does not converge with the rate that is best for
-a linear readout; the radial functions under it are slow to move with its own.
+LINEAR_RATE, PLAIN_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 2.0, 0.1, 0.01, 0.03
+"""Learning rates of the walkers in units of the stage's: with a linear readout; the same where the
+radial functions have no units of the loss, since pairs share them or nothing is whitened; with a
+network, and of the radial functions under it. A network does not converge with the rate that is
+best for a linear readout; the radial functions under it are slow to move with its own.
 """
 
 
@@ -71,10 +72,10 @@ def unpacked(model: MTP, flat: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     return found, flat[-N_SUMS:].reshape(3, 4)
 
 
-def _rate(name: str, network: bool) -> float:
+def _rate(name: str, network: bool, measured: bool) -> float:
     """Of a walker, by the name of the parameter that it makes."""
     if not network:
-        return LINEAR_RATE
+        return LINEAR_RATE if measured else PLAIN_RATE
     return NETWORK_RADIAL_RATE if name.startswith("radial") else NETWORK_RATE
 
 
@@ -83,8 +84,9 @@ class AdamWalk:
 
     def __init__(self, model: MTP, coordinates: Coordinates) -> None:
         self.coordinates = coordinates
+        kind = (bool(model.widths), coordinates.measured)
         groups = [
-            {"params": [walker], "rate": _rate(name, bool(model.widths))}
+            {"params": [walker], "rate": _rate(name, *kind)}
             for name, walker in coordinates.walkers.items()
         ]
         self.adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
