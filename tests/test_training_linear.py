@@ -211,7 +211,8 @@ def test_a_unit_step_of_the_functions_of_a_pair_raises_the_loss_by_no_more_than_
     model, train = moved(), some()
     unit, loss = torch.eye(model.radial.n_q, dtype=torch.float64), 0.01
     found = steepness.steepness(model, train, COEFFICIENTS, train.everything, unit, 0, ALONE)
-    units = steepness.pair_units(model, train, COEFFICIENTS, train.everything, unit, loss, 0, ALONE)
+    place = (train.everything, unit, loss, 1.0, 0, ALONE)
+    units, _ = steepness.pair_units(model, train, COEFFICIENTS, *place)
     rise = torch.linalg.eigvalsh(units.mT @ found @ units)
     assert float(rise.max()) <= loss * (1 + 1e-9)
     assert float(rise.max()) > 0.5 * loss

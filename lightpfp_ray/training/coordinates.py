@@ -1,7 +1,7 @@
 """The coordinates in which an optimizer walks: linear maps to the parameters that make the loss
 round.
 
-    c = (Y gamma) K           the functions of K are orthonormal over the edges; Y holds back what
+    c = (c_0 + Y gamma) K     the functions of K are orthonormal over the edges; Y holds back what
                               the loss is steep in, each pair of species by itself
     xi = T eta                T^T N T = 1 / L_0, N the normal matrix of the stage's loss
     E0 = u e + M xi           a change of xi leaves the energies of the compositions as they are
@@ -30,7 +30,9 @@ class Maps:
     """The matrices above; those of a network are the identity where the readout is linear."""
 
     radial_QQ: Tensor  # K
+    start_CCRQ: Tensor  # c_0
     pairs_CCNJJ: Tensor  # Y: N blocks of J of the R Q coefficients of a pair
+    hold_CCNJJ: Tensor  # P: gamma P gamma / 2 is added to the loss
     linear_BB: Tensor  # T
     offset_CB: Tensor  # M
     energy: Tensor  # u, eV
@@ -43,7 +45,9 @@ class Maps:
         n_basis, options = len(model.basis.scalars), {"dtype": torch.float64}
         return cls(
             radial_QQ=torch.eye(model.radial.n_q, **options),
+            start_CCRQ=torch.zeros(model.radial_coeffs.shape, **options),
             pairs_CCNJJ=torch.eye(model.radial.n_q, **options)[None, None, None],
+            hold_CCNJJ=torch.zeros(1, 1, 1, model.radial.n_q, model.radial.n_q, **options),
             linear_BB=torch.eye(n_basis, **options),
             offset_CB=torch.zeros(len(model.species), n_basis, **options),
             energy=torch.ones((), **options),
@@ -100,7 +104,8 @@ class Coordinates:
 
     def radial_of(self, walker_CCRQ: Tensor) -> Tensor:
         """The radial coefficients c of gamma, both (C, C, R, Q)."""
-        return self._blocks(self.maps.pairs_CCNJJ, walker_CCRQ) @ self.maps.radial_QQ
+        moved = self._blocks(self.maps.pairs_CCNJJ, walker_CCRQ)
+        return (self.maps.start_CCRQ + moved) @ self.maps.radial_QQ
 
     def radial_slope(self, gradient_CCRQ: Tensor) -> Tensor:
         """The derivative by gamma, of that by c."""
@@ -108,7 +113,8 @@ class Coordinates:
 
     def _walker_of(self, coeffs_CCRQ: Tensor) -> Tensor:
         orthonormal = torch.linalg.solve(self.maps.radial_QQ.T, coeffs_CCRQ.mT).mT
-        return self._blocks(torch.linalg.inv(self.maps.pairs_CCNJJ), orthonormal)
+        moved = orthonormal - self.maps.start_CCRQ
+        return self._blocks(torch.linalg.inv(self.maps.pairs_CCNJJ), moved)
 
     @staticmethod
     def _blocks(matrices_CCNJJ: Tensor, radial_CCRQ: Tensor) -> Tensor:
@@ -117,13 +123,15 @@ class Coordinates:
         return (matrices_CCNJJ @ blocks).reshape(radial_CCRQ.shape)
 
     def set_gradients(self, gradients: dict[str, Tensor]) -> None:
-        """Give each walker its gradient, from those of the parameters."""
+        """Give each walker its gradient, from those of the parameters; with what holds it."""
         made = self.parameters()
         found = torch.autograd.grad(
             list(made.values()), list(self.walkers.values()), [gradients[name] for name in made]
         )
         for walker, gradient in zip(self.walkers.values(), found, strict=True):
             walker.grad = gradient
+        radial = self.walkers[RADIAL]
+        radial.grad = radial.grad + self._blocks(self.maps.hold_CCNJJ, radial.detach())
 
     def apply(self, model: MTP) -> None:
         """Write the parameters into a model, in its precision."""

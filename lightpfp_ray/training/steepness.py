@@ -6,7 +6,11 @@ optimizer may move them.
     Y Y^T = D (1 + D H D / L_0)^-1 D,       D: what a random function has of each coefficient
 
 A step of size 1 along a coordinate raises the loss by L_0 where the loss is steep, and changes a
-function by what two random ones differ in where it is flat.
+function by what two random ones differ in where it is flat. There the functions are held to where
+they are: what is thought of them before any label is that they differ from it by D, and N labels
+with a loss of L_0 say
+
+    L + L_0 / N |D^-1 (gamma - gamma_0)|^2     (the most probable functions, MacKay 1992)
 """
 
 from __future__ import annotations
@@ -38,19 +42,23 @@ def pair_units(
     sample: np.ndarray,
     radial_QQ: Tensor,
     loss: float,
+    spread: float,
     seed: int,
     context: WorkerContext,
-) -> Tensor:
-    """Y (C, C, N, J, J) of a stage, N blocks of J of the R Q coefficients of a pair; `radial_QQ`
-    makes them orthonormal, `loss` is L_0.
+) -> tuple[Tensor, Tensor]:
+    """Y (C, C, N, J, J) of a stage, N blocks of J of the R Q coefficients of a pair, and what holds
+    them, in these units. `radial_QQ` makes them orthonormal, `loss` is L_0, D is `spread` times
+    that of random functions.
     """
     n_q = model.radial.n_q
     steep_CCNJJ = steepness(model, structures, coefficients, sample, radial_QQ, seed, context)
-    size_J = smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
+    size_J = spread * smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
     with one_thread():
         values, vectors = torch.linalg.eigh(size_J[:, None] * steep_CCNJJ * size_J)
     scale = (1 + values.clamp(min=0) / loss).rsqrt()
-    return size_J[:, None] * ((vectors * scale[..., None, :]) @ vectors.mT)
+    n_labels = max(1, sum(structures.labels(structures.everything).count.values()))
+    hold_CCNJJ = 2 * loss / n_labels * (vectors * scale.square()[..., None, :]) @ vectors.mT
+    return size_J[:, None] * ((vectors * scale[..., None, :]) @ vectors.mT), hold_CCNJJ
 
 
 def steepness(
