@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
 from typing import ClassVar
@@ -43,6 +43,7 @@ from lightpfp_ray.output import OutputFolder
 from lightpfp_ray.potential import load
 from lightpfp_ray.run import Request, run
 from lightpfp_ray.teachers import Failure, Teacher, load_teacher
+from lightpfp_ray.zoo import compounds as near_rest
 from lightpfp_ray.zoo import inorganic, organic
 from lightpfp_ray.zoo.coverage import coverage
 from lightpfp_ray.zoo.disorder import molten, packed
@@ -89,10 +90,11 @@ def main() -> None:
         count = given.count or (SMALL if given.small else source.count)
         folder = given.work / key
         folder.mkdir(parents=True, exist_ok=True)
-        structures = made(source, symbols, count, given.seed, folder)
+        compounds = given.compounds if key == "all" else 0
+        structures = made(source, symbols, count, compounds, given.seed, folder)
         if given.melted:
             melt(source.teacher, symbols, given.melted, given.seed, folder)
-        failures = labelled(source.teacher, structures, count, folder, given.processes)
+        failures = labelled(source.teacher, structures, count + compounds, folder, given.processes)
         output, hours = trained(name, given, folder)
         card = write_card(
             name,
@@ -120,6 +122,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cards", type=Path, help="default: WORK/cards")
     parser.add_argument("--elements", nargs="+", help="default: all that the teacher knows")
     parser.add_argument("--count", type=int, help="structures; default: those of the shipped ones")
+    parser.add_argument(
+        "--compounds", type=int, default=0, help="more structures: compounds near rest"
+    )
     parser.add_argument("--small", action="store_true", help="few structures, few epochs")
     parser.add_argument("--melted", type=int, default=0, help="short melts by the teacher's MD")
     parser.add_argument("--processes", type=int, default=1)
@@ -129,14 +134,20 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def made(source: Source, symbols: Sequence[str], count: int, seed: int, folder: Path) -> Path:
-    """The file of the structures, without labels."""
+def made(
+    source: Source, symbols: Sequence[str], count: int, compounds: int, seed: int, folder: Path
+) -> Path:
+    """The file of the structures, without labels; the compounds are the last."""
     file = folder / "structures.extxyz"
     if not file.exists():
         with writing(file) as add:
-            for structure in source.structures(symbols, count, seed):
+            first = source.structures(symbols, count, seed)
+            for structure in chain(first, near_rest.structures(symbols, compounds, seed)):
                 add(structure)
-    print("\n".join(coverage(read_structures(file)).lines(symbols)), flush=True)
+    found = coverage(read_structures(file))
+    if (there := sum(found.classes.values())) != count + compounds:
+        sys.exit(f"{file} holds {there} structures, not {count + compounds}: move it away")
+    print("\n".join(found.lines(symbols)), flush=True)
     return file
 
 

@@ -92,16 +92,49 @@ PROTOTYPES = {
 half-Heusler C1_b, chalcopyrite E1_1, perovskite E2_1, delafossite F5_1, spinel H1_1, Heusler L2_1.
 """
 
+IONIC = {
+    "B10": _of(129, (0, (0, 0.5, 0.237)), (1, (0, 0, 0)), c=1.26),
+    "C5": _of(141, (0, (0, 0, 0)), (1, (0, 0, 0.208)), c=2.514),
+    "C7": _of(194, (0, (*THIRD, 0.25)), (1, (*THIRD, 0.621)), c=3.9, gamma=HEXAGONAL),
+    "C8": _of(
+        154, (0, (0.47, 0, 2 / 3)), (1, (0.414, 0.267, 0.786)), c=1.1, gamma=HEXAGONAL
+    ),
+    "C9": _of(227, (0, (0, 0, 0)), (1, (0.125, 0.125, 0.125))),
+    "C30": _of(92, (0, (0.3, 0.3, 0)), (1, (0.239, 0.104, 0.179)), c=1.39),
+    "C33": _of(
+        166, (0, (0, 0, 0.4)), (1, (0, 0, 0)), (1, (0, 0, 0.21)), c=6.95, gamma=HEXAGONAL
+    ),
+    "D0_5": _of(
+        148, (0, (0, 0, 0.167)), (1, (0.333, 0, 0.08)), c=2.76, gamma=HEXAGONAL
+    ),
+    "D1_b": _of(139, (0, (0, 0, 0)), (1, (0, 0.5, 0)), (1, (0, 0, 0.24)), c=1.95),
+    "D5_2": _of(
+        164, (0, (*THIRD, 0.245)), (1, (0, 0, 0)), (1, (*THIRD, 0.645)), c=1.56, gamma=HEXAGONAL
+    ),
+    "E2_2": _of(
+        148, (0, (0, 0, 0.355)), (1, (0, 0, 0.145)), (2, (0.317, 0.023, 0.245)), c=2.76,
+        gamma=HEXAGONAL,
+    ),
+    "J1_1": _of(225, (0, (0.25, 0.25, 0.25)), (1, (0, 0, 0)), (2, (0.24, 0, 0))),
+    "K2NiF4": _of(
+        139, (0, (0, 0, 0.355)), (1, (0, 0, 0)), (2, (0, 0.5, 0)), (2, (0, 0, 0.155)), c=3.3
+    ),
+}  # fmt: skip
+"""More of them, that only `compounds` uses: PbO B10, anatase C5, MoS2 C7, quartz C8, cristobalite
+C9 (ideal) and C30, Bi2Te3 C33, BiI3 D0_5, SnF4 D1_b, La2O3 D5_2, ilmenite E2_2, K2PtCl6 J1_1,
+K2NiF4.
+"""
+
 
 def names_of(kinds: int) -> list[str]:
-    """Prototypes of that many elements."""
+    """Those of `PROTOTYPES` that have as many elements."""
     return [name for name, prototype in PROTOTYPES.items() if prototype.kinds == kinds]
 
 
 @cache
 def _unit(name: str) -> Atoms:
     """The primitive cell with a = 10 A, of the elements that stand for the kinds."""
-    prototype = PROTOTYPES[name]
+    prototype = PROTOTYPES.get(name) or IONIC[name]
     c, gamma = prototype.shape
     return crystal(
         [ROLES[kind] for kind, _ in prototype.sites],
@@ -111,6 +144,12 @@ def _unit(name: str) -> Atoms:
         primitive_cell=True,
         onduplicates="keep",
     )
+
+
+def formula(name: str) -> tuple[int, ...]:
+    """Atoms of each kind in the primitive cell of a prototype."""
+    symbols = _unit(name).get_chemical_symbols()
+    return tuple(symbols.count(role) for role in ROLES[: len(set(symbols))])
 
 
 def crystal_of(name: str, symbols: Sequence[str], additive: float = 0.0) -> Atoms:
