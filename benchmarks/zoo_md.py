@@ -1,17 +1,20 @@
 r"""Does a pretrained model hold crystals together by itself? Volumes against the teacher's, and
 molecular dynamics at constant pressure.
 
-    python benchmarks/zoo_md.py ALL_ELEMENTS_SMALL_6 --ps 10
+    python benchmarks/zoo_md.py ALL_ELEMENTS_SMALL_6 --ps 10 --keep zoo_md.json
 
-Ten crystals. Volume: of least energy by uniform scaling of the cell, atoms relaxed at each of the
-volumes, by the teacher and by the model. Dynamics: 300 and 1,000 K, zero pressure, 2 fs a step;
-a run has exploded where two atoms come closer than 0.5 of the sum of their radii, the volume
-leaves 0.5 to 2 times that of the start or a value is not finite.
+Ten crystals, each kept in the file when it is done; the same command goes on with the others.
+Volume: of least energy by uniform scaling of the cell, atoms relaxed at each of the volumes, by the
+teacher and by the model. Dynamics: 300 and 1,000 K, zero pressure, 2 fs a step; a run has exploded
+where two atoms come closer than 0.5 of the sum of their radii, the volume leaves 0.5 to 2 times
+that of the start or a value is not finite.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,6 +28,7 @@ from ase.spacegroup import crystal
 from zoo import TeacherCalculator
 
 from lightpfp_ray import load
+from lightpfp_ray.files import write_atomically
 from lightpfp_ray.teachers import load_teacher
 from lightpfp_ray.zoo.prototypes import contact
 
@@ -70,24 +74,40 @@ def main() -> None:
     parser.add_argument("name", help="a pretrained model, or the path of a potential")
     parser.add_argument("--teacher", default="chgnet")
     parser.add_argument("--ps", type=float, default=10.0)
+    parser.add_argument("--keep", type=Path, help="file of what is done, and is not done again")
+    parser.add_argument("--only", nargs="+", choices=crystals(), help="default: all")
     given = parser.parse_args()
     torch.set_num_threads(1)
     teacher = TeacherCalculator(load_teacher(given.teacher))
+    done = _done(given.keep)
     print(f"{given.name}, {given.ps:g} ps: volumes in A^3/atom, of the dynamics the second half's")
     print(
         f"{'':14}{'teacher':>9}{'model':>9}{'off %':>8}"
         + "".join(f"{t:>14} K" for t in TEMPERATURES)
     )
-    for name, atoms in crystals().items():
-        there, here = (volume(atoms, c) for c in (teacher, load(given.name).calculator()))
-        cells = [
-            heated(atoms, here, load(given.name).calculator(), t, given.ps) for t in TEMPERATURES
-        ]
+    for name in given.only or crystals():
+        key = f"{given.name} {given.teacher} {given.ps:g} {name}"
+        if key not in done:
+            done[key] = _tried(crystals()[name], teacher, given.name, given.ps)
+        if given.keep:
+            write_atomically(given.keep, json.dumps(done, indent=1).encode())
+        there, here, *cells = done[key]
         off = 100 * (here / there - 1)
         print(
             f"{name:14}{there:9.2f}{here:9.2f}{off:8.1f}" + "".join(f"{c:>16}" for c in cells),
             flush=True,
         )
+
+
+def _done(file: Path | None) -> dict[str, list]:
+    return json.loads(file.read_text()) if file and file.exists() else {}
+
+
+def _tried(atoms: Atoms, teacher: Calculator, name: str, ps: float) -> list:
+    """Volume of the teacher and of the model, and how it is at each of the temperatures."""
+    there, here = (volume(atoms, c) for c in (teacher, load(name).calculator()))
+    hot = [heated(atoms, here, load(name).calculator(), t, ps) for t in TEMPERATURES]
+    return [there, here, *hot]
 
 
 def volume(atoms: Atoms, calculator: Calculator) -> float:
