@@ -59,8 +59,8 @@ BLOCK = 250
 TESTED = 20
 """Every so many blocks one is the test set's, and the last one is."""
 
-SMALL, SMALL_EPOCHS = 1000, 40
-"""Structures, and epochs of the training, of a rehearsal."""
+SMALL, SMALL_COMPOUNDS, SMALL_EPOCHS = 1000, 250, 40
+"""Structures, more of compounds, and epochs of the training, of a rehearsal."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,20 @@ class Source:
     structures: Callable[[Sequence[str], int, int], Iterator[Structure]]
     elements: tuple[str, ...]  # (): all that the teacher knows
     count: int
+    compounds: int = 0  # more structures, near rest
+
+    def counts(self, given: argparse.Namespace) -> tuple[int, int]:
+        """Structures and compounds that are asked for."""
+        count = given.count or (SMALL if given.small else self.count)
+        compounds = SMALL_COMPOUNDS if given.small else self.compounds
+        if given.compounds is not None:
+            compounds = given.compounds
+        return count, compounds if self.compounds else 0
 
 
 SOURCES = {
-    "all": Source("chgnet", inorganic.structures, (), 100_000),
-    "organic": Source("tblite:GFN2-xTB", organic.structures, organic.ELEMENTS, 30_000),
+    "all": Source("chgnet", inorganic.structures, (), 40_000, compounds=25_000),
+    "organic": Source("tblite:GFN2-xTB", organic.structures, organic.ELEMENTS, 6_000),
 }
 
 
@@ -87,10 +96,9 @@ def main() -> None:
         teacher = load_teacher(source.teacher)
         symbols = given.elements or source.elements or teacher.elements
         symbols = sorted(symbols, key=atomic_numbers.get)
-        count = given.count or (SMALL if given.small else source.count)
+        count, compounds = source.counts(given)
         folder = given.work / key
         folder.mkdir(parents=True, exist_ok=True)
-        compounds = given.compounds if key == "all" else 0
         structures = made(source, symbols, count, compounds, given.seed, folder)
         if given.melted:
             melt(source.teacher, symbols, given.melted, given.seed, folder)
@@ -123,7 +131,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--elements", nargs="+", help="default: all that the teacher knows")
     parser.add_argument("--count", type=int, help="structures; default: those of the shipped ones")
     parser.add_argument(
-        "--compounds", type=int, default=0, help="more structures: compounds near rest"
+        "--compounds", type=int, help="more structures, compounds near rest; default: likewise"
     )
     parser.add_argument("--small", action="store_true", help="few structures, few epochs")
     parser.add_argument("--melted", type=int, default=0, help="short melts by the teacher's MD")
