@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -45,7 +45,7 @@ from lightpfp_ray.run import Request, run
 from lightpfp_ray.teachers import Failure, Teacher, load_teacher
 from lightpfp_ray.zoo import compounds as near_rest
 from lightpfp_ray.zoo import inorganic, organic
-from lightpfp_ray.zoo.coverage import coverage
+from lightpfp_ray.zoo.coverage import Coverage, coverage
 from lightpfp_ray.zoo.disorder import molten, packed
 from lightpfp_ray.zoo.models import NAMES
 from lightpfp_ray.zoo.prototypes import volume_of
@@ -110,7 +110,7 @@ def main() -> None:
             sorted((folder / "test").glob("*.extxyz")),
             teacher,
             {
-                "structures": coverage(read_structures(structures)).lines(symbols),
+                "structures": covered(structures).lines(symbols),
                 "not_labelled": dict(failures),
                 "max_forces": load_control(output / "control.json").common_config.max_forces,
                 "epochs": sum(s.epochs for s in load_control(output / "control.json").stages),
@@ -152,11 +152,17 @@ def made(
             first = source.structures(symbols, count, seed)
             for structure in chain(first, near_rest.structures(symbols, compounds, seed)):
                 add(structure)
-    found = coverage(read_structures(file))
+    found = covered(file)
     if (there := sum(found.classes.values())) != count + compounds:
         sys.exit(f"{file} holds {there} structures, not {count + compounds}: move it away")
     print("\n".join(found.lines(symbols)), flush=True)
     return file
+
+
+@cache
+def covered(file: Path) -> Coverage:
+    """What the structures of a file cover: some CPU seconds, once for all models."""
+    return coverage(read_structures(file))
 
 
 class TeacherCalculator(Calculator):
