@@ -9,7 +9,7 @@ import torch
 from lightpfp_ray.training import steepness
 from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
-from lightpfp_ray.training.coordinates import Coordinates, Maps
+from lightpfp_ray.training.coordinates import RADIAL, Coordinates, Maps
 from lightpfp_ray.training.linear import (
     RIDGES,
     equations,
@@ -26,7 +26,7 @@ from lightpfp_ray.training.quasi_newton import QuasiNewton
 from lightpfp_ray.training.start import orthonormal, radial_gram
 from lightpfp_ray.training.steepness import LARGEST
 from lightpfp_ray.training.update import NETWORK_RATE, AdamWalk
-from lightpfp_ray.training.whiten import whitened
+from lightpfp_ray.training.whiten import least_loss, whitened
 
 from .training_samples import model_of, parameters, sets
 
@@ -211,9 +211,28 @@ def test_a_unit_step_of_the_functions_of_a_pair_raises_the_loss_by_no_more_than_
     model, train = moved(), some()
     unit, loss = torch.eye(model.radial.n_q, dtype=torch.float64), 0.01
     found = steepness.steepness(model, train, COEFFICIENTS, train.everything, unit, 0, ALONE)
-    place = (train.everything, unit, loss, 1.0, 0, ALONE)
+    place = (train.everything, unit, loss, 0, ALONE)
     units, _ = steepness.pair_units(model, train, COEFFICIENTS, *place)
     rise = torch.linalg.eigvalsh(units.mT @ found @ units)
     assert float(rise.max()) <= loss * (1 + 1e-9)
     assert float(rise.max()) > 0.5 * loss
     assert float(torch.linalg.matrix_norm(units, 2).max()) <= 1 + 1e-9
+
+
+def test_what_holds_the_functions_of_a_pair_is_a_prior_of_random_ones():
+    """L_0 / N |D^-1 (gamma - gamma_0)|^2, as the gradient of a walker away from its start."""
+    model, train = moved(), some()
+    maps = whitened(model, train, COEFFICIENTS, 0, ALONE)
+    found = Coordinates(model, maps)
+    walker = found.walkers[RADIAL]
+    assert float(walker.detach().abs().max()) < 1e-9  # a stage begins at the start
+    with torch.no_grad():
+        walker += torch.randn_like(walker)
+    found.set_gradients({name: torch.zeros_like(p) for name, p in model.named_parameters()})
+    away = found._blocks(maps.pairs_CCNJJ, walker.detach())
+    prior = float((away / steepness.smoothness(model.radial.n_q)).square().sum())
+    normal = equations(model, train, COEFFICIENTS, train.everything, ALONE)
+    loss = least_loss(normal, len(model.basis.scalars))
+    n_labels = sum(train.labels(train.everything).count.values())
+    pulled = float((walker.grad * walker).sum().detach())
+    assert pulled == pytest.approx(2 * loss / n_labels * prior, rel=1e-6)

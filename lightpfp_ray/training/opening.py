@@ -34,9 +34,6 @@ UNDETERMINED = (
 MEAN_RIDGE = 1e-5
 """Of the least squares over the basis functions of a committee, toward the mean of its members."""
 
-TUNED_SPREAD = 0.3
-"""How far the radial functions of a potential may be from the right ones, where random ones: 1."""
-
 WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
 
 Walk = AdamWalk | VariableProjection
@@ -68,8 +65,8 @@ class Opening:
             self._improve_radial(model, coefficients, stage.loss)
         maps = Maps.identity(model)
         if options.whitening:
-            spread = 0.0 if options.share_pairs else TUNED_SPREAD if self.tunes else 1.0
-            maps = whitened(model, self.train, coefficients, seed, self.context, spread)
+            place = (seed, self.context, options.share_pairs)
+            maps = whitened(model, self.train, coefficients, *place)
         coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
         walk = WALKS[options.optimizer](model, coordinates)
         if isinstance(walk, AdamWalk):

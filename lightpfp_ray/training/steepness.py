@@ -42,17 +42,15 @@ def pair_units(
     sample: np.ndarray,
     radial_QQ: Tensor,
     loss: float,
-    spread: float,
     seed: int,
     context: WorkerContext,
 ) -> tuple[Tensor, Tensor]:
     """Y (C, C, N, J, J) of a stage, N blocks of J of the R Q coefficients of a pair, and what holds
-    them, in these units. `radial_QQ` makes them orthonormal, `loss` is L_0, D is `spread` times
-    that of random functions.
+    them, in these units. `radial_QQ` makes them orthonormal, `loss` is L_0.
     """
     n_q = model.radial.n_q
     steep_CCNJJ = steepness(model, structures, coefficients, sample, radial_QQ, seed, context)
-    size_J = spread * smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
+    size_J = smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
     with one_thread():
         values, vectors = torch.linalg.eigh(size_J[:, None] * steep_CCNJJ * size_J)
     scale = (1 + values.clamp(min=0) / loss).rsqrt()

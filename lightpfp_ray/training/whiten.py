@@ -105,10 +105,10 @@ def whitened(
     coefficients: Mapping[str, float],
     seed: int,
     context: WorkerContext,
-    spread: float = 1.0,
+    shared: bool = False,
 ) -> Maps:
-    """The maps of a stage with these coefficients, at a potential. `spread`: how far its radial
-    functions may be from the right ones, in units of random ones; 0: no pair has units of its own.
+    """The maps of a stage with these coefficients, at a potential; `shared`: for radial functions
+    that pairs of species share, where no pair has units of its own.
     """
     sample = train.sample(seed)
     gram_QQ = radial_gram(model.radial, train, sample, context)
@@ -116,8 +116,8 @@ def whitened(
     found = equations(model, train, coefficients, sample, context)
     loss = least_loss(found, len(model.basis.scalars))
     maps = with_linear_part(maps, found, len(model.basis.scalars), loss)
-    if spread and loss > 0:
-        place = (sample, maps.radial_QQ, loss, spread, seed, context)
+    if not shared and loss > 0:
+        place = (sample, maps.radial_QQ, loss, seed, context)
         units, hold = pair_units(model, train, coefficients, *place)
         start = torch.linalg.solve(maps.radial_QQ.T, model.radial_coeffs.detach().cpu().double().mT)
         maps = replace(maps, start_CCRQ=start.mT, pairs_CCNJJ=units, hold_CCNJJ=hold)
