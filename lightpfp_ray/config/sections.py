@@ -312,9 +312,10 @@ class OwnConfig(Section):
     )
     starts: AtLeast1 = option(
         8,
-        "Random radial functions that are tried by a short varpro on 32 structures; the best is "
-        "where stage 1 begins. Those of a potential that the training begins at are the first of "
-        "them, and have to be beaten on more structures too. 1: no search.",
+        "Random radial functions that are tried by a short varpro on 32 structures; the best go on "
+        "with more of them, and stage 1 begins at the best of these. Those of a potential that the "
+        "training begins at are the first, and have to be beaten on more structures too. 1: no "
+        "search.",
     )
     share_pairs: bool = option(
         False,

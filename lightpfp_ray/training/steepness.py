@@ -15,6 +15,7 @@ with a loss of L_0 say
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -74,8 +75,9 @@ def steepness(
     factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
     draws = -(-GRADIENTS // -(-len(sample) // BLOCK))
     n_species, _, n_functions, n_q = model.radial_coeffs.shape
-    whole = (n_species * n_functions * n_q) ** 2 <= LARGEST
-    blocks = (n_species, n_species, 1, -1) if whole else (n_species, n_species, n_functions, -1)
+    n_blocks = 1 if (n_species * n_functions * n_q) ** 2 <= LARGEST else n_functions
+    block = n_functions * n_q // n_blocks
+    shape = (n_species, n_species, n_blocks, block, block)
     radial_QQ = radial_QQ.to(context.device)
 
     def of_share(share: Share) -> Tensor:
@@ -86,13 +88,11 @@ def steepness(
         for _ in range(draws):
             weights = [_signed(root, d, signs) for root, d in zip(roots, found, strict=True)]
             (slope,) = torch.autograd.grad(found, model.radial_coeffs, weights, retain_graph=True)
-            g = (slope.double() @ radial_QQ.T).reshape(blocks)
+            g = (slope.double() @ radial_QQ.T).reshape(shape[:-1])
             total = total + g[..., :, None] * g[..., None, :]
         return total.reshape(-1) / draws
 
-    block = n_functions * n_q if whole else n_q
-    shape = (n_species, n_species, n_functions * n_q // block, block, block)
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     return sum_in_parts(structures, sample, size, context, of_share).reshape(shape)
 
 
