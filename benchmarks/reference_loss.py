@@ -97,8 +97,8 @@ def row(name: str, level: int, seed: int, epochs: int) -> str:
         *(replace(s, group=str(i)) for i, s in enumerate(structures)),
         *(replace(off_diagonal(s), group=str(i)) for i, s in enumerate(structures)),
     ]
-    stage = Stage("all", epochs, 1.0, *coefficients, "mse", "None", 1)
-    options = Options(optimizer="varpro", group_weights=weights)
+    stage = Stage("all", epochs, 1.0, *coefficients, "mse", "None", 1, optimizer="varpro")
+    options = Options(group_weights=weights)
     context = LocalContext()
     with tempfile.TemporaryDirectory() as folder:
         train = written(Path(folder) / "data", "train", doubled, CUTOFF)

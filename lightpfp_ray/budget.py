@@ -66,20 +66,13 @@ def seconds_of(text: str) -> float:
     return float(found[1]) * SECONDS[found[2]]
 
 
-def with_epochs(control: ControlFile, total_epoch: int) -> ControlFile:
-    """The control file with another number of epochs."""
-    tree = control.model_dump(mode="json", exclude_unset=True)
-    tree.setdefault("common_config", {})["total_epoch"] = total_epoch
-    return ControlFile.model_validate(tree)
-
-
 def chosen_before(control: ControlFile, output: OutputFolder) -> ControlFile | None:
     """The control file with the epochs that an earlier start of the run in the folder chose."""
     try:
         before = json.loads(output.control.read_text())["common_config"]["total_epoch"]
     except (OSError, ValueError, KeyError):
         return None
-    return with_epochs(control, before) if before else None
+    return control.with_total_epoch(before) if before else None
 
 
 def fitted(
@@ -106,7 +99,7 @@ def fitted(
     around_s = Around.of(time.monotonic() - began, process).seconds + found.results_s
     left_s = (1 - RESERVE) * budget_s - around_s
     epochs = fitting_epochs(found, control, left_s, n_workers)
-    chosen = with_epochs(control, epochs)
+    chosen = control.with_total_epoch(epochs)
     expected_s = found.total_s(n_workers, [s for s in chosen.stages if s.epochs])
     if expected_s > left_s:
         raise UserError(

@@ -12,7 +12,7 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .config.stages import split_epochs
 from .data.dataset import StructureSet
 from .journal import Journal, records
 from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
 from .training.search import ROUNDS, Round
+from .training.varpro import MEASURED_FOR
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -221,15 +221,20 @@ def probe(
     train(short, some, LocalContext(), Journal(output.journal))
     trained = time.monotonic()
     write_results(output, manifest, some, {})
-    return _measured(
-        batch_size, some, records(output.journal), trained - began, time.monotonic() - trained
-    )
+    projected = {stage.name for stage in plan.stages if stage.optimizer == "varpro"}
+    spent = (trained - began, time.monotonic() - trained)
+    return _measured(batch_size, some, projected, records(output.journal), *spent)
 
 
 def _measured(
-    batch_size: int, some: Sets, written: list[dict], training_s: float, results_s: float
+    batch_size: int,
+    some: Sets,
+    projected: Set[str],
+    written: list[dict],
+    training_s: float,
+    results_s: float,
 ) -> Probe:
-    """A probe by the journal it left."""
+    """A probe by the journal it left; `projected` are the stages of variable projection."""
     searched = [r["seconds"] for r in written if r["type"] == "search"]
     of_stage: dict[str, list[float]] = {}
     for record in written:
@@ -240,11 +245,17 @@ def _measured(
         n_structures=len(some["train"]),
         n_steps=n_batches(len(some["train"]), batch_size),
         n_edges=sum(int(found.counts.n_edges.sum()) for found in some.values()),
-        epoch_s={name: mean(found[1:] or found) for name, found in of_stage.items()},
+        epoch_s={name: _epoch_s(found, name in projected) for name, found in of_stage.items()},
         search_s=sum(searched),
         between_s=training_s - sum(searched) - sum(map(sum, of_stage.values())),
         results_s=results_s,
     )
+
+
+def _epoch_s(seconds: Sequence[float], projected: bool) -> float:
+    """The first epoch loads what is loaded but once, or finds coordinates for the next ones."""
+    first, others = seconds[0], mean(seconds[1:] or seconds)
+    return others + max(0.0, first - others) / MEASURED_FOR if projected else others
 
 
 def _spread(structures: StructureSet, part: float) -> StructureSet:
@@ -255,12 +266,9 @@ def _spread(structures: StructureSet, part: float) -> StructureSet:
 
 def fitting_epochs(found: Forecast, control: ControlFile, budget_s: float, n_workers: int) -> int:
     """The largest total_epoch whose training takes at most `budget_s`; at least 1."""
-    multi = control.multistage_config
 
     def seconds(total: int) -> float:
-        epochs = split_epochs(total, multi.epoch_list, multi.use_calib_stage)
-        epochs *= control.lightpfp_ray.members
-        stages = [replace(s, epochs=n) for s, n in zip(found.stages, epochs, strict=True)]
+        stages = control.with_total_epoch(total).stages
         return found.total_s(n_workers, [s for s in stages if s.epochs])
 
     low, high = 1, 2

@@ -19,7 +19,7 @@ import click
 from . import tracking
 from .budget import chosen_before, fitted, seconds_of
 from .cluster.session import Resources, Session, ray_session, resources
-from .config import ControlFile
+from .config import ControlFile, epochs_said
 from .data.filter import Limits
 from .data.keys import Keys
 from .data.read import expand_paths
@@ -91,7 +91,8 @@ def run(control: ControlFile, request: Request, began: float | None = None) -> N
         if not output.is_finished:
             output.begin(control.resolved(), manifest.as_dict())
             total = sum(stage.epochs for stage in control.stages)
-            click.echo(f"training {total} epochs on {asked.workers} worker(s) of {asked.each()}")
+            on = f"on {asked.workers} worker(s) of {asked.each()}"
+            click.echo(f"training {epochs_said(control.stages)} {on}")
             with _recorded(control, request, output, manifest):
                 _fit(job, asked, session, output, total)
                 write_results(output, manifest, sets, facts_of(asked), references)

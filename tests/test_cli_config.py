@@ -18,7 +18,8 @@ def test_check_shows_the_epochs_of_the_stages(tmp_path, capsys):
     file.write_text('{"common_config": {"total_epoch": 500}}')
     main(["config", "check", str(file)])
     assert capsys.readouterr().out == (
-        f"{file}: ok, 500 epochs: 125 / 250 / 125 (stage_1 / stage_2 / calibration)\n"
+        f"{file}: ok, 500 epochs and at most 60 of polish: 125 / 250 / 125 / 60 "
+        "(stage_1 / stage_2 / calibration / polish)\n"
     )
 
 

@@ -48,7 +48,8 @@ def control(tree=None, *overrides):
 
 
 def epochs(**common):
-    return [stage.epochs for stage in control({"common_config": common}).stages]
+    tree = {"common_config": common, "lightpfp_ray": {"polish_epochs": 0}}
+    return [stage.epochs for stage in control(tree).stages]
 
 
 def test_defaults_are_those_of_lightpfp_and_documented_choices():
@@ -93,6 +94,7 @@ def test_defaults_are_those_of_lightpfp_and_documented_choices():
             "precision": "float64",
             "checkpoint_interval_s": 30.0,
             "optimizer": "adam",
+            "polish_epochs": 60,
             "starts": 8,
             "share_pairs": False,
             "whitening": True,
@@ -128,11 +130,14 @@ def test_stages_are_the_transposed_lists_with_calibration_last():
 
 
 def test_the_step_of_the_scheduler_is_a_25th_of_each_stage():
-    assert [stage.scheduler_step_size for stage in control().stages] == [3, 6, 3]
-    tiny = control({"common_config": {"total_epoch": 4}})
-    assert [stage.scheduler_step_size for stage in tiny.stages] == [1, 1, 1]
-    fixed = control({"common_config": {"scheduler_step_size": 7}})
-    assert [stage.scheduler_step_size for stage in fixed.stages] == [7, 7, 7]
+    def steps(common):
+        *stages, polish = control({"common_config": common}).stages
+        assert polish.scheduler == "None"
+        return [stage.scheduler_step_size for stage in stages]
+
+    assert steps({}) == [3, 6, 3]
+    assert steps({"total_epoch": 4}) == [1, 1, 1]
+    assert steps({"scheduler_step_size": 7}) == [7, 7, 7]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +206,11 @@ def test_what_is_given_and_not_used_is_named():
         "use_calib_stage is false: calibration_lr ignored",
         'lr_scheduling is "None": scheduler_step_size ignored',
     )
-    assert [stage.name for stage in control(tree).stages] == ["stage_1", "stage_2"]
+    assert [stage.name for stage in control(tree).stages] == [
+        "stage_1",
+        "stage_2",
+        "polish",
+    ]
 
 
 @pytest.mark.parametrize("none", [None, ""])

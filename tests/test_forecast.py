@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lightpfp_ray.budget import Around, chosen_before, seconds_of, with_epochs
+from lightpfp_ray.budget import Around, chosen_before, seconds_of
 from lightpfp_ray.cli.forecast import _lines
 from lightpfp_ray.config import ControlFile
 from lightpfp_ray.data.dataset import StructureSet
@@ -31,7 +31,7 @@ CONTROL = ControlFile.model_validate(
     {
         "common_config": {"total_epoch": 8, "batch_size": 4},
         "mtp_config": {"rc": 4.0, "levmax": 4, "n_q": 4},
-        "lightpfp_ray": {"starts": 1},
+        "lightpfp_ray": {"starts": 1, "polish_epochs": 2},
     }
 )
 
@@ -142,7 +142,7 @@ def test_the_epochs_fit_the_budget_and_one_more_does_not(known, budget):
     chosen = fitting_epochs(known, CONTROL, budget, 1)
 
     def seconds(total):
-        stages = with_epochs(CONTROL, total).stages
+        stages = CONTROL.with_total_epoch(total).stages
         return known.total_s(1, [stage for stage in stages if stage.epochs])
 
     assert seconds(chosen) <= budget < seconds(chosen + 1)
@@ -162,9 +162,9 @@ def test_a_training_is_measured(manifest, tmp_path):
 def test_a_run_that_goes_on_keeps_the_epochs_it_began_with(tmp_path):
     output = OutputFolder(tmp_path / "run")
     assert chosen_before(CONTROL, output) is None
-    chosen = with_epochs(CONTROL, 77)
+    chosen = CONTROL.with_total_epoch(77)
     output.begin(chosen.resolved(), {})
-    again = chosen_before(with_epochs(CONTROL, 5), output)
+    again = chosen_before(CONTROL.with_total_epoch(5), output)
     assert again.resolved() == json.loads(output.control.read_text())
 
 

@@ -30,10 +30,19 @@ from .training_samples import (
 )
 
 VARPRO = {
-    "optimizer": "varpro",
-    "stages": (Stage("stage_1", 6, 0.1, 1.0, 0.1, 10.0), Stage("stage_2", 3, 0.1, 2.0, 0.1, 10.0)),
+    "stages": (
+        Stage("stage_1", 6, 0.1, 1.0, 0.1, 10.0, optimizer="varpro"),
+        Stage("stage_2", 3, 0.1, 2.0, 0.1, 10.0, optimizer="varpro"),
+    ),
 }
 
+
+POLISHED = {
+    "stages": (
+        Stage("stage_1", 4, 0.1, 1.0, 0.1, 10.0),
+        Stage("polish", 5, 0.0, 1.0, 0.1, 10.0, optimizer="varpro"),
+    ),
+}
 
 COMMITTEE = {"widths": (4,), "stages": committee(2), "members": 2}
 
@@ -127,8 +136,8 @@ class Mortal(LocalContext):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"widths": (4,), "early_stopping": 2}, VARPRO, COMMITTEE],
-    ids=["linear", "neural", "varpro", "committee"],
+    [{}, {"widths": (4,), "early_stopping": 2}, VARPRO, POLISHED, COMMITTEE],
+    ids=["linear", "neural", "varpro", "polished", "committee"],
 )
 def test_a_run_killed_anywhere_ends_as_the_undisturbed_one(tmp_path, changes):
     structures, whole = sets(), ListJournal()
@@ -180,7 +189,7 @@ def test_calibration_begins_with_weighted_losses_of_one_size(tmp_path):
         replace(s, epochs=n, lr=0.1, loss="mse") for s, n in zip(STAGES, lengths, strict=True)
     ]
     stages[-1] = replace(stages[-1], lr=0.01)
-    trained(tmp_path, structures, journal, stages=tuple(stages), batch_size=8)
+    trained(tmp_path, structures, journal, stages=tuple(stages), batch_size=8, seed=1)
     found = next(r for r in journal.records if r["type"] == "calibration")
     for train in [r["train"] for r in journal.records if r.get("stage") == "calibration"]:
         parts = [found[f"{label}_coeff"] * train[f"{label}_loss"] for label in LABELS]

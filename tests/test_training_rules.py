@@ -1,6 +1,6 @@
 """Learning rates and calibration coefficients against values computed by hand."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -54,9 +54,33 @@ def test_rates_follow_their_schedule(kind, expected):
 )
 def test_varpro_is_refused_where_it_cannot_work(changes, widths, named):
     control = ControlFile(multistage_config=MultistageConfig(**changes))
+    projected = [replace(stage, optimizer="varpro") for stage in control.stages]
     with pytest.raises(UserError, match=named):
-        refuse_contradiction(Options(optimizer="varpro"), control.stages, widths)
-    refuse_contradiction(Options(), control.stages, widths)
+        refuse_contradiction(Options(), projected, widths)
+    adam = [replace(stage, optimizer="adam") for stage in control.stages]
+    refuse_contradiction(Options(), adam, widths)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{}", 60),
+        ('{"lightpfp_ray": {"polish_epochs": 7}}', 7),
+        ('{"lightpfp_ray": {"polish_epochs": 0}}', 0),
+        ('{"lightpfp_ray": {"optimizer": "varpro"}}', 0),
+        ('{"lightpfp_ray": {"share_pairs": true}}', 0),
+        ('{"mtp_config": {"nn_dim_list": [8]}}', 0),
+        ('{"mtp_config": {"pretrained_model": "ALL_ELEMENTS_SMALL_NN_6"}}', 0),
+        ('{"mtp_config": {"pretrained_model": "ALL_ELEMENTS_SMALL_6", "nn_dim_list": [8]}}', 60),
+        ('{"multistage_config": {"loss_func_list": ["mse", "l1"]}}', 0),
+    ],
+)
+def test_a_linear_readout_is_polished_after_the_stages_of_adam(text, expected):
+    *others, last = parse_control(text, "control.json").stages
+    polished = last.epochs if last.name == "polish" else 0
+    assert polished == expected
+    assert not polished or last.optimizer == "varpro"
+    assert not polished or sum(s.epochs for s in others) == 320
 
 
 def test_the_options_of_the_training_are_those_of_the_control_file():

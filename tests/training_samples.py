@@ -103,6 +103,7 @@ class Stage:
     scheduler: str = "linear_warmup"
     scheduler_step_size: int = 1
     member: int = 0
+    optimizer: str = "adam"
 
 
 STAGES = (

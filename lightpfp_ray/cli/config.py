@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ..config import ControlFile, load_control, parse_control
+from ..config import ControlFile, epochs_said, load_control, parse_control
 from ..errors import UserError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -51,11 +51,10 @@ def check(files: tuple[Path, ...]) -> None:
 
 
 def _summary(file: Path, control: ControlFile) -> list[str]:
-    epochs = [stage.epochs for stage in control.stages]
-    split = " / ".join(map(str, epochs))
+    split = " / ".join(str(stage.epochs) for stage in control.stages)
     names = " / ".join(stage.name for stage in control.stages)
     return [
-        f"{file}: ok, {sum(epochs)} epochs: {split} ({names})",
+        f"{file}: ok, {epochs_said(control.stages)}: {split} ({names})",
         *(f"{file}: note: {note}" for note in control.notes),
     ]
 

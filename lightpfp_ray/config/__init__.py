@@ -26,10 +26,10 @@ from .sections import (
     MultistageConfig,
     OwnConfig,
 )
-from .stages import Stage, split_epochs, step_size
+from .stages import POLISH, Stage, epochs_said, split_epochs, step_size
 from .text import parse, read_text
 
-__all__ = ["ControlFile", "Stage", "load_control", "parse_control"]
+__all__ = ["ControlFile", "Stage", "epochs_said", "load_control", "parse_control"]
 
 
 class ControlFile(BaseModel):
@@ -80,10 +80,35 @@ class ControlFile(BaseModel):
             multi.loss_func_list + multi.loss_func_list[-1:] * calibrated,
         )
         step = common.scheduler_step_size
-        return tuple(
-            Stage(*row, common.lr_scheduling, step_size(step, epochs=row[1]))
+        stages = tuple(
+            Stage(
+                *row,
+                common.lr_scheduling,
+                step_size(step, epochs=row[1]),
+                optimizer=self.lightpfp_ray.optimizer,
+            )
             for row in zip(*columns, strict=True)
         )
+        return stages + self._polish(stages[-1])
+
+    def _polish(self, last: Stage) -> tuple[Stage, ...]:
+        """The end of a training of a linear readout: varpro with the coefficients of the last
+        stage; none where it cannot be, or is what was done all along.
+        """
+        ours, start = self.lightpfp_ray, self.starts_at
+        network = "_NN" in start if start else bool(self.mtp_config.nn_dim_list)
+        if network or ours.share_pairs or last.loss != "mse" or last.optimizer == "varpro":
+            return ()
+        if not ours.polish_epochs:
+            return ()
+        step = {"lr": 0.0, "scheduler": "None", "scheduler_step_size": 1}
+        return (replace(last, name=POLISH, epochs=ours.polish_epochs, optimizer="varpro", **step),)
+
+    def with_total_epoch(self, total: int) -> ControlFile:
+        """The control file with another number of epochs."""
+        tree = self.model_dump(mode="json", exclude_unset=True)
+        tree.setdefault("common_config", {})["total_epoch"] = total
+        return ControlFile.model_validate(tree)
 
     def _epochs(self) -> list[int]:
         """Epochs of every stage."""

@@ -310,6 +310,13 @@ class OwnConfig(Section):
         "all linear coefficients and a quasi-Newton step of the radial ones, an epoch being one "
         "such step over the whole set; for a linear readout and mse.",
     )
+    polish_epochs: AtLeast0 = option(
+        60,
+        "At most so many epochs of varpro end a training by adam of a linear readout, beside the "
+        "epochs of the stages and with the coefficients of the last of them, whose loss is mse; "
+        "fewer where it converges. 0: none.",
+        "epochs",
+    )
     starts: AtLeast1 = option(
         8,
         "Random radial functions that are tried by a short varpro on 32 structures; the best go on "

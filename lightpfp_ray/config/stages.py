@@ -22,13 +22,13 @@ SCHEDULER_STEPS = 25
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: Adam at `lr` for `epochs` epochs, with a loss of its own.
+    """One stage: so many epochs of an optimizer, with a loss of its own.
 
     The coefficients of calibration are None: they are found when it begins. Its loss is that of the
     last list stage.
     """
 
-    name: str  # "stage_1", "stage_2", ..., "calibration"; of others "member_2/stage_1", ...
+    name: str  # "stage_1", ..., "calibration", "polish"; of others "member_2/stage_1", ...
     epochs: int
     lr: float
     energy_coeff: float | None
@@ -38,6 +38,18 @@ class Stage:
     scheduler: str  # "step", "linear_warmup", "None"
     scheduler_step_size: int  # epochs
     member: int = 0  # of the committee
+    optimizer: str = "adam"  # or "varpro": an epoch is an iteration, `lr` is not used
+
+
+POLISH = "polish"
+"""Name of the stage after the others: of every member of a committee its last."""
+
+
+def epochs_said(stages: Sequence[Stage]) -> str:
+    """ "320 epochs", or "320 epochs and at most 60 of polish"."""
+    polish = sum(stage.epochs for stage in stages if stage.name.endswith(POLISH))
+    others = sum(stage.epochs for stage in stages) - polish
+    return f"{others} epochs" + (f" and at most {polish} of polish" if polish else "")
 
 
 def split_epochs(total: int, proportions: Sequence[int], with_calibration: bool) -> list[int]:

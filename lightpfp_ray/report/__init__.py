@@ -127,10 +127,10 @@ def _stages(config: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
     ]
     for n, values in enumerate(zip(*lists, strict=True), start=1):
         yield [f"stage {n}", *values]
+    coefficients, last = values[2:-1], values[-1]
     if config["use_calib_stage"]:
         found = next((r for r in reversed(journal) if r["type"] == "calibration"), {})
         coefficients = [found.get(f"{label}_coeff") for label in SCALES]
-        last = config["loss_func_list"][-1]
         yield [
             "calibration",
             config["calibration_epoch"],
@@ -138,6 +138,9 @@ def _stages(config: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
             *coefficients,
             last,
         ]
+    polished = sum(r["type"] == "epoch" and r["stage"].endswith("polish") for r in journal)
+    if polished:
+        yield ["polish", polished, None, *coefficients, last]
 
 
 def _data(manifest: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:

@@ -2,7 +2,7 @@
 round.
 
     c = (c_0 + Y gamma) K     the functions of K are orthonormal over the edges; Y holds back what
-                              the loss is steep in, each pair of species by itself
+                              the loss is steep in, in blocks: of a pair of species, or of all
     xi = T eta                T^T N T = 1 / L_0, N the normal matrix of the stage's loss
     E0 = u e + M xi           a change of xi leaves the energies of the compositions as they are
     W = omega S^T,  b = beta - W m      a network sees (B - m) S, of mean 0 and deviation 1
@@ -31,8 +31,8 @@ class Maps:
 
     radial_QQ: Tensor  # K
     start_CCRQ: Tensor  # c_0
-    pairs_CCNJJ: Tensor  # Y: N blocks of J of the R Q coefficients of a pair
-    hold_CCNJJ: Tensor  # P: gamma P gamma / 2 is added to the loss
+    units_MJJ: Tensor  # Y: blocks of J of the C C R Q coefficients; one is of every block
+    hold_MJJ: Tensor  # P: gamma P gamma / 2 is added to the loss
     linear_BB: Tensor  # T
     offset_CB: Tensor  # M
     energy: Tensor  # u, eV
@@ -46,8 +46,8 @@ class Maps:
         return cls(
             radial_QQ=torch.eye(model.radial.n_q, **options),
             start_CCRQ=torch.zeros(model.radial_coeffs.shape, **options),
-            pairs_CCNJJ=torch.eye(model.radial.n_q, **options)[None, None, None],
-            hold_CCNJJ=torch.zeros(1, 1, 1, model.radial.n_q, model.radial.n_q, **options),
+            units_MJJ=torch.eye(model.radial.n_q, **options)[None],
+            hold_MJJ=torch.zeros(1, model.radial.n_q, model.radial.n_q, **options),
             linear_BB=torch.eye(n_basis, **options),
             offset_CB=torch.zeros(len(model.species), n_basis, **options),
             energy=torch.ones((), **options),
@@ -57,6 +57,17 @@ class Maps:
 
     def with_radial(self, radial_QQ: Tensor) -> Maps:
         return replace(self, radial_QQ=radial_QQ)
+
+    def with_units(self, model: MTP, units_MJJ: Tensor, hold_MJJ: Tensor) -> Maps:
+        """gamma is 0 at the potential."""
+        start_CCRQ = orthonormal_coeffs(model, self.radial_QQ)
+        return replace(self, start_CCRQ=start_CCRQ, units_MJJ=units_MJJ, hold_MJJ=hold_MJJ)
+
+
+def orthonormal_coeffs(model: MTP, radial_QQ: Tensor) -> Tensor:
+    """Radial coefficients c K^-1 (C, C, R, Q), on the CPU."""
+    coeffs_CCRQ = model.radial_coeffs.detach().cpu().double()
+    return torch.linalg.solve(radial_QQ.cpu().T, coeffs_CCRQ.mT).mT
 
 
 class Coordinates:
@@ -74,7 +85,7 @@ class Coordinates:
         """The walkers that make the parameters of a model."""
         raw = {name: p.detach().double() for name, p in model.named_parameters()}
         found, maps = dict(raw), self.maps
-        found[RADIAL] = self._walker_of(raw[RADIAL])
+        found[RADIAL] = self.walker_of(raw[RADIAL])
         found[XI] = torch.linalg.solve(maps.linear_BB, raw[XI])
         found[E0] = (raw[E0] - maps.offset_CB @ raw[XI]) / maps.energy
         if self.last in raw:
@@ -99,28 +110,33 @@ class Coordinates:
     @property
     def measured(self) -> bool:
         """Whether the radial functions have units of the loss."""
-        pairs = self.maps.pairs_CCNJJ
-        return bool((pairs != torch.eye(pairs.shape[-1]).to(pairs)).any())
+        units = self.maps.units_MJJ
+        return bool((units != torch.eye(units.shape[-1]).to(units)).any())
 
     def radial_of(self, walker_CCRQ: Tensor) -> Tensor:
         """The radial coefficients c of gamma, both (C, C, R, Q)."""
-        moved = self._blocks(self.maps.pairs_CCNJJ, walker_CCRQ)
+        moved = self._blocks(self.maps.units_MJJ, walker_CCRQ)
         return (self.maps.start_CCRQ + moved) @ self.maps.radial_QQ
 
     def radial_slope(self, gradient_CCRQ: Tensor) -> Tensor:
         """The derivative by gamma, of that by c."""
-        return self._blocks(self.maps.pairs_CCNJJ.mT, gradient_CCRQ @ self.maps.radial_QQ.T)
+        return self._blocks(self.maps.units_MJJ.mT, gradient_CCRQ @ self.maps.radial_QQ.T)
 
-    def _walker_of(self, coeffs_CCRQ: Tensor) -> Tensor:
+    def walker_of(self, coeffs_CCRQ: Tensor) -> Tensor:
+        """gamma of the radial coefficients c, both (C, C, R, Q)."""
         orthonormal = torch.linalg.solve(self.maps.radial_QQ.T, coeffs_CCRQ.mT).mT
         moved = orthonormal - self.maps.start_CCRQ
-        return self._blocks(torch.linalg.inv(self.maps.pairs_CCNJJ), moved)
+        return self._blocks(torch.linalg.inv(self.maps.units_MJJ), moved)
+
+    def hold(self, walker_CCRQ: Tensor) -> Tensor:
+        """The derivative of what holds gamma, P gamma."""
+        return self._blocks(self.maps.hold_MJJ, walker_CCRQ)
 
     @staticmethod
-    def _blocks(matrices_CCNJJ: Tensor, radial_CCRQ: Tensor) -> Tensor:
-        """Each block of the coefficients of a pair times its matrix."""
-        blocks = radial_CCRQ.reshape(*radial_CCRQ.shape[:2], -1, matrices_CCNJJ.shape[-1], 1)
-        return (matrices_CCNJJ @ blocks).reshape(radial_CCRQ.shape)
+    def _blocks(matrices_MJJ: Tensor, radial_CCRQ: Tensor) -> Tensor:
+        """Each block of coefficients times its matrix."""
+        blocks = radial_CCRQ.reshape(-1, matrices_MJJ.shape[-1], 1)
+        return (matrices_MJJ @ blocks).reshape(radial_CCRQ.shape)
 
     def set_gradients(self, gradients: dict[str, Tensor]) -> None:
         """Give each walker its gradient, from those of the parameters; with what holds it."""
@@ -131,7 +147,7 @@ class Coordinates:
         for walker, gradient in zip(self.walkers.values(), found, strict=True):
             walker.grad = gradient
         radial = self.walkers[RADIAL]
-        radial.grad = radial.grad + self._blocks(self.maps.hold_CCNJJ, radial.detach())
+        radial.grad = radial.grad + self.hold(radial.detach())
 
     def apply(self, model: MTP) -> None:
         """Write the parameters into a model, in its precision."""

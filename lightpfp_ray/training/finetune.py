@@ -19,7 +19,7 @@ from ..mtp.engine import NormalEquations
 from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
-from .linear import RIDGES, equations, linear_part, loss_at, loss_of, solution
+from .linear import RIDGES, equations, linear_part, loss_at, loss_of, network_of, solution
 from .search import Round, search
 
 FOLDS = 5
@@ -36,8 +36,9 @@ def held_out_ridge(
 ) -> float:
     """The ridge toward the potential as it is that does best on structures left out."""
     sample, least = train.sample(seed), RIDGES[model.dtype]
+    network = network_of(model)
     folds = [
-        equations(model, train, coefficients, sample[k::FOLDS], context)
+        equations(model, train, coefficients, sample[k::FOLDS], context, network)
         for k in range(min(FOLDS, len(sample)))
     ]
     if len(folds) < 2:

@@ -87,9 +87,14 @@ class Loop:
         coefficients = self._coefficients(stage)
         if self.walk is None:
             self._begin(stage, coefficients)
-        while self.progress.epoch < stage.epochs and not self.progress.stopped:
+        while self.progress.epoch < self._epochs(stage) and not self.progress.stopped:
             self._epoch(stage, coefficients)
         self._finish(stage, coefficients)
+
+    def _epochs(self, stage: Stage) -> int:
+        """A network has no variable projection: a potential that has one is not polished."""
+        impossible = stage.optimizer == "varpro" and self.model.widths
+        return 0 if impossible else stage.epochs
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         first = self._begins_member()
@@ -154,7 +159,7 @@ class Loop:
 
     def _roll_back(self, stage: Stage) -> None:
         """Begin the epoch again where the last good one began, with a smaller learning rate."""
-        self._walk_from("good")
+        self._walk_from("good", stage)
         self._keep("last")
         self.progress.restart_epoch()
         if self.progress.rollbacks == ROLLBACKS:
@@ -186,13 +191,13 @@ class Loop:
     def _keep(self, name: str) -> None:
         self.kept[name] = deepcopy(self.walk.state_dict())
 
-    def _walk_from(self, name: str) -> None:
+    def _walk_from(self, name: str, stage: Stage) -> None:
         state = deepcopy(self.kept[name])
-        self.walk = WALKS[self.plan.options.optimizer].of_state(self.model, state)
+        self.walk = WALKS[stage.optimizer].of_state(self.model, state)
 
     def _finish(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         if "best" in self.kept:
-            self._walk_from("best")
+            self._walk_from("best", stage)
         self.walk, self.kept = None, {}
         self.progress.next_stage()
         if self._begins_member():
@@ -259,7 +264,8 @@ class Loop:
         self.model, self.progress, self.kept = found.model, found.progress, found.kept
         self.members = found.members
         if found.walk:
-            self.walk = WALKS[self.plan.options.optimizer].of_state(self.model, found.walk)
+            stage = self.plan.stages[self.progress.stage]
+            self.walk = WALKS[stage.optimizer].of_state(self.model, found.walk)
         self.record.truncate(self.progress.journal_bytes)
 
     def _save_if_due(self) -> None:

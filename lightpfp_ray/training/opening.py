@@ -21,7 +21,7 @@ from .search import search
 from .start import begin_anew
 from .update import AdamWalk
 from .varpro import VariableProjection
-from .whiten import whitened
+from .whiten import standardise_network, whitened
 
 if TYPE_CHECKING:
     from ..config import Stage
@@ -31,8 +31,10 @@ UNDETERMINED = (
     "never vary independently: forces are not affected, energies of other compositions are"
 )
 
-MEAN_RIDGE = 1e-5
-"""Of the least squares over the basis functions of a committee, toward the mean of its members."""
+NETWORK_RIDGE = 1e-5
+"""Of the least squares beside a trained network, toward what was trained with it; and over the
+basis functions of a committee, toward the mean of its members.
+"""
 
 WALKS = {"adam": AdamWalk, "varpro": VariableProjection}
 
@@ -61,16 +63,19 @@ class Opening:
         if first and not self.tunes:
             self._choose_radial(model, coefficients, seed)
         self.refit(model, stage, coefficients, first)
+        if first and model.widths and not self.tunes:
+            standardise_network(model, self.train, seed, self.context)
         if first and self.tunes:
             self._improve_radial(model, coefficients, stage.loss)
+        if stage.optimizer == "varpro":
+            plain = Coordinates(model, Maps.identity(model))
+            return VariableProjection(model, plain, seed if options.whitening else None)
         maps = Maps.identity(model)
         if options.whitening:
             place = (seed, self.context, options.share_pairs)
             maps = whitened(model, self.train, coefficients, *place)
-        coordinates = (SharedPairs if options.share_pairs else Coordinates)(model, maps)
-        walk = WALKS[options.optimizer](model, coordinates)
-        if isinstance(walk, AdamWalk):
-            walk.decay(options.weight_decay)
+        walk = AdamWalk(model, (SharedPairs if options.share_pairs else Coordinates)(model, maps))
+        walk.decay(options.weight_decay)
         return walk
 
     def refit_mean(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
@@ -79,7 +84,7 @@ class Opening:
         """
         if self.plan.options.least_squares_stages:
             place = (self.plan.seed, self.context)
-            refit(model, self.train, coefficients, stage.loss, *place, MEAN_RIDGE)
+            refit(model, self.train, coefficients, stage.loss, *place, NETWORK_RIDGE)
 
     def _choose_radial(self, model: MTP, coefficients: Mapping[str, float], seed: int) -> None:
         """The best of some random radial functions, or of one what the pairs share."""
@@ -112,8 +117,10 @@ class Opening:
         if first and not stage.member and undetermined:
             self.write("note", text=UNDETERMINED)
         wanted = options.least_squares_start if first else options.least_squares_stages
-        if not wanted or (model.widths and (self.tunes or not first)):
+        if not wanted:
             return
         place = (self.plan.seed, self.context)
-        ridge = held_out_ridge(model, self.train, coefficients, *place) if self.tunes else 0.0
+        ridge = NETWORK_RIDGE if model.widths and not first else 0.0
+        if self.tunes:
+            ridge = held_out_ridge(model, self.train, coefficients, *place)
         refit(model, self.train, coefficients, stage.loss, *place, ridge)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 class Options:
     """Those of the control file's section lightpfp_ray that bear the same names."""
 
-    optimizer: str = "adam"
     starts: int = 8
     share_pairs: bool = False
     whitening: bool = True
@@ -39,7 +38,8 @@ def refuse_contradiction(
             f"lightpfp_ray.members is {options.members}, and the training begins at a potential: "
             "members differ by where they begin: set members to 1"
         )
-    if options.optimizer != "varpro":
+    projected = [stage for stage in stages if stage.optimizer == "varpro"]
+    if not projected:
         return
     if widths:
         raise UserError(
@@ -51,7 +51,7 @@ def refuse_contradiction(
             'lightpfp_ray.optimizer is "varpro" and share_pairs is true: varpro moves every '
             'pair by itself: set share_pairs to false, or optimizer to "adam"'
         )
-    wrong = [stage.name for stage in stages if stage.loss != "mse"]
+    wrong = [stage.name for stage in projected if stage.loss != "mse"]
     if wrong:
         raise UserError(
             f'lightpfp_ray.optimizer is "varpro" and the loss of {wrong[0]} is l1: varpro is for '

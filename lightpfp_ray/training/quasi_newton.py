@@ -24,8 +24,8 @@ Function = Callable[[Tensor], tuple[float, Tensor]]
 class QuasiNewton:
     """Minimizes a function of a vector; `value` and `gradient` are those at `x`."""
 
-    def __init__(self, x_P: Tensor, first_step: float) -> None:
-        self.x, self.first_step, self.length = x_P, first_step, 0.0
+    def __init__(self, x_P: Tensor, first_step: float, curvature: float | None = None) -> None:
+        self.x, self.first_step, self.curvature, self.length = x_P, first_step, curvature, 0.0
         self.value: float | None = None
         self.gradient: Tensor | None = None
         self.steps: list[Tensor] = []
@@ -67,6 +67,8 @@ class QuasiNewton:
     def _direction(self) -> Tensor:
         """-H g by the two loops over the memory."""
         if not self.steps:
+            if self.curvature:
+                return -self.gradient / self.curvature
             return -self.first_step * self.gradient / self.gradient.norm().clamp(min=1e-300)
         d, kept = -self.gradient, []
         for s, y in zip(reversed(self.steps), reversed(self.changes), strict=True):

@@ -34,9 +34,10 @@ class Round:
     best: int
     structures: int
     iterations: int
+    measured: bool = False  # in the coordinates of Gauss and Newton
 
 
-ROUNDS = (Round(1000, 32, 20), Round(3, 64, 20), Round(1, 256, 20))
+ROUNDS = (Round(1000, 32, 20), Round(3, 64, 20), Round(1, 256, 20, measured=True))
 
 
 def search(
@@ -49,8 +50,10 @@ def search(
     context: WorkerContext,
 ) -> list[float]:
     """Give a potential the best of some radial functions, its own among them; the losses of all of
-    them after the first round.
+    them after the first round. In float64 for either precision: both begin at the same functions.
     """
+    dtype = model.dtype
+    model.double()
     few = train.part(train.sample(seed, rounds[0].structures))
     solve_reference_energies(model, few, context)
     orthonormal_QQ = orthonormal(radial_gram(model.radial, few, few.everything, context))
@@ -60,11 +63,12 @@ def search(
         improved = []
         for _, parameters in found[: each.best]:
             model.load_state_dict(parameters)
-            step = (coefficients, orthonormal_QQ, each.iterations, context)
+            step = (coefficients, orthonormal_QQ, each, seed, context)
             improved.append(_improved(model, some, *step))
         losses.append([loss for loss, _ in improved])
         found = sorted(improved, key=_loss)
     model.load_state_dict(found[0][1])
+    model.to(dtype)
     return losses[0]
 
 
@@ -87,13 +91,15 @@ def _improved(
     some: WeightedSet,
     coefficients: Mapping[str, float],
     orthonormal_QQ: Tensor,
-    iterations: int,
+    round_: Round,
+    seed: int,
     context: WorkerContext,
 ) -> Start:
     """Iterate from the radial functions that a potential has; loss and parameters at the end."""
     maps = Maps.identity(model).with_radial(orthonormal_QQ)
-    walk = VariableProjection(model, Coordinates(model, maps))
-    for _ in range(iterations):
+    anew = seed if round_.measured else None
+    walk = VariableProjection(model, Coordinates(model, maps), anew)
+    for _ in range(round_.iterations):
         if walk.iterate(model, some, coefficients, context) is None:
             break
     return walk.method.value, deepcopy(model.state_dict())

@@ -16,7 +16,7 @@ with a loss of L_0 say
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -46,18 +46,26 @@ def pair_units(
     seed: int,
     context: WorkerContext,
 ) -> tuple[Tensor, Tensor]:
-    """Y (C, C, N, J, J) of a stage, N blocks of J of the R Q coefficients of a pair, and what holds
-    them, in these units. `radial_QQ` makes them orthonormal, `loss` is L_0.
+    """Y (M, J, J) of a stage, blocks of J of the R Q coefficients of a pair, and what holds them,
+    in these units. `radial_QQ` makes them orthonormal, `loss` is L_0.
     """
-    n_q = model.radial.n_q
-    steep_CCNJJ = steepness(model, structures, coefficients, sample, radial_QQ, seed, context)
-    size_J = smoothness(n_q).repeat(steep_CCNJJ.shape[-1] // n_q)
+    found = steepness(model, structures, coefficients, sample, radial_QQ, seed, context)
+    return units(found.flatten(0, 2), model.radial.n_q, loss, structures)
+
+
+def units(
+    steep_MJJ: Tensor, n_q: int, loss: float, structures: WeightedSet, free: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Y and what holds its coordinates, both (M, J, J); where the loss is flat a step of size 1
+    changes a function by free^-1/2 times what two random ones differ in.
+    """
+    size_J = smoothness(n_q).repeat(steep_MJJ.shape[-1] // n_q)
     with one_thread():
-        values, vectors = torch.linalg.eigh(size_J[:, None] * steep_CCNJJ * size_J)
-    scale = (1 + values.clamp(min=0) / loss).rsqrt()
+        values, vectors = torch.linalg.eigh(size_J[:, None] * steep_MJJ * size_J)
+    scale = (free + values.clamp(min=0) / loss).rsqrt()
     n_labels = max(1, sum(structures.labels(structures.everything).count.values()))
-    hold_CCNJJ = 2 * loss / n_labels * (vectors * scale.square()[..., None, :]) @ vectors.mT
-    return size_J[:, None] * ((vectors * scale[..., None, :]) @ vectors.mT), hold_CCNJJ
+    hold_MJJ = 2 * loss / n_labels * (vectors * scale.square()[..., None, :]) @ vectors.mT
+    return size_J[:, None] * ((vectors * scale[..., None, :]) @ vectors.mT), hold_MJJ
 
 
 def steepness(
@@ -70,9 +78,7 @@ def steepness(
     context: WorkerContext,
 ) -> Tensor:
     """H (C, C, N, J, J) of some structures, in float64 on the CPU."""
-    weight = structures.labels(sample).weight
-    per_label = [coefficients[k] / weight[k] if weight[k] else 0.0 for k in LABELS]
-    factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
+    factor_3 = per_label(structures, sample, coefficients, context)
     draws = -(-GRADIENTS // -(-len(sample) // BLOCK))
     n_species, _, n_functions, n_q = model.radial_coeffs.shape
     n_blocks = 1 if (n_species * n_functions * n_q) ** 2 <= LARGEST else n_functions
@@ -82,11 +88,11 @@ def steepness(
 
     def of_share(share: Share) -> Tensor:
         found = residuals(model(share.batch, training=True), share.batch)
-        roots = _roots(share, factor_3)
+        roots = roots_of(share, factor_3)
         signs = np.random.default_rng([seed, *share.numbers])
         total = 0.0
         for _ in range(draws):
-            weights = [_signed(root, d, signs) for root, d in zip(roots, found, strict=True)]
+            weights = signed(roots, found, signs)
             (slope,) = torch.autograd.grad(found, model.radial_coeffs, weights, retain_graph=True)
             g = (slope.double() @ radial_QQ.T).reshape(shape[:-1])
             total = total + g[..., :, None] * g[..., None, :]
@@ -96,12 +102,27 @@ def steepness(
     return sum_in_parts(structures, sample, size, context, of_share).reshape(shape)
 
 
-def _roots(share: Share, factor_3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def per_label(
+    structures: WeightedSet,
+    sample: np.ndarray,
+    coefficients: Mapping[str, float],
+    context: WorkerContext,
+) -> Tensor:
+    """What the square of a residual of energy, forces and stress counts in the loss of a sample."""
+    weight = structures.labels(sample).weight
+    counts = [coefficients[k] / weight[k] if weight[k] else 0.0 for k in LABELS]
+    return torch.tensor(counts, dtype=torch.float64, device=context.device)
+
+
+def roots_of(share: Share, factor_3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Square roots of what the square of each residual counts in the loss, to be broadcast."""
     root_S3 = (share.weights_S3 * factor_3).sqrt()
     return root_S3[:, 0], root_S3[share.batch.structure_A, 1:2], root_S3[:, 2:]
 
 
-def _signed(root: Tensor, residual: Tensor, signs: np.random.Generator) -> Tensor:
-    drawn = signs.integers(0, 2, tuple(residual.shape)) * 2.0 - 1.0
-    return root * torch.from_numpy(drawn).to(root)
+def signed(
+    roots: Sequence[Tensor], residuals: Sequence[Tensor], signs: np.random.Generator
+) -> list[Tensor]:
+    """A random sign of each residual, times its root."""
+    drawn = [signs.integers(0, 2, tuple(d.shape)) * 2.0 - 1.0 for d in residuals]
+    return [root * torch.from_numpy(d).to(root) for root, d in zip(roots, drawn, strict=True)]

@@ -2,6 +2,8 @@
 radial coefficients; an epoch is one of its iterations over the whole training set.
 
     f(gamma) = min_x L(gamma, x),     df/dgamma = dL/dgamma at that x     (Golub and Pereyra 1973)
+
+The coordinates are those of Gauss and Newton (`gauss_newton`), found again every some iterations.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from ..mtp.model import MTP
 from .batches import Share, WeightedSet
 from .context import WorkerContext
 from .coordinates import RADIAL, Coordinates
+from .gauss_newton import measured
 from .linear import RIDGES, equations, linear_part, set_linear_part, solution
 from .loss import weighted
 from .parts import sum_in_parts
@@ -24,15 +27,32 @@ from .update import own_gradient, size_of, unpacked
 FIRST_STEP = 0.1
 """Length of the first step, in coordinates where a radial function has size 1."""
 
+FEWEST, MEASURED_FOR, FALLEN = 3, 20, 0.5
+"""Coordinates are found again after so many iterations: when the loss has fallen to this part of
+what it was at the time, or in any case.
+"""
+
+SLOW, WHILE = 0.002, 10
+"""A walk has converged when the loss falls by less than this part in so many iterations."""
+
 
 class VariableProjection:
-    """The walk of a stage with a linear readout and a mean squared loss."""
+    """The walk of a stage with a linear readout and a mean squared loss; `seed` is of its
+    measurements, with None the coordinates stay as they are given.
+    """
 
-    def __init__(self, model: MTP, coordinates: Coordinates) -> None:
-        self.coordinates = coordinates
+    def __init__(self, model: MTP, coordinates: Coordinates, seed: int | None = None) -> None:
         self.start_P = linear_part(model)
         self.start_P[: len(model.basis.scalars)] = 0.0  # a ridge pulls xi to 0, E0 to where it is
-        self.method = QuasiNewton(coordinates.walkers[RADIAL].detach().reshape(-1), FIRST_STEP)
+        self.seed, self.losses, self.measured_at = seed, [], None
+        self.held_CCRQ = model.radial_coeffs.detach().cpu().double().clone()
+        self._begin(coordinates)
+
+    def _begin(self, coordinates: Coordinates, curvature: float | None = None) -> None:
+        self.coordinates = coordinates
+        x = coordinates.walkers[RADIAL].detach().reshape(-1)
+        self.method = QuasiNewton(x, FIRST_STEP, curvature)
+        self.center = coordinates.walker_of(self.held_CCRQ.to(x.device)).reshape(-1)
 
     def iterate(
         self,
@@ -45,6 +65,13 @@ class VariableProjection:
 
         The model goes with it.
         """
+        if self._converged:
+            return None
+        if self.seed is not None and self._outworn:
+            place = (self.seed + len(self.losses), context)
+            maps, loss = measured(model, train, coefficients, *place)
+            self._begin(Coordinates(model, maps), 2 * loss)
+            self.measured_at = len(self.losses)
         labels, found = train.labels(train.everything), {}
 
         def of_share(share: Share) -> Tensor:
@@ -55,12 +82,30 @@ class VariableProjection:
             total = sum_in_parts(train, train.everything, size_of(model), context, of_share)
             gradients, found["sums"] = unpacked(model, total)
             slope = self.coordinates.radial_slope(gradients[RADIAL]).reshape(-1)
-            return float(weighted(found["sums"], labels, coefficients, "mse")), slope
+            away = x - self.center
+            held = self.coordinates.hold(away)
+            loss = float(weighted(found["sums"], labels, coefficients, "mse"))
+            return loss + float(away @ held) / 2, slope + held
 
         if self.method.iterate(projected):
+            self.losses.append(self.method.value)
             return found["sums"]
         self._solve(self.method.x, model, train, coefficients, context)
         return None
+
+    @property
+    def _outworn(self) -> bool:
+        """Whether the coordinates are to be found again."""
+        if self.measured_at is None:
+            return True
+        since = self.losses[self.measured_at :]
+        fallen = len(since) >= FEWEST and since[-1] < FALLEN * since[0]
+        return fallen or len(since) >= MEASURED_FOR
+
+    @property
+    def _converged(self) -> bool:
+        before = self.losses[-WHILE - 1 :]
+        return len(before) > WHILE and before[-1] > (1 - SLOW) * before[0]
 
     def _solve(
         self,
@@ -81,6 +126,11 @@ class VariableProjection:
         return {
             "coordinates": self.coordinates.state_dict(),
             "start": self.start_P,
+            "seed": self.seed,
+            "held": self.held_CCRQ,
+            "center": self.center,
+            "losses": self.losses,
+            "measured_at": self.measured_at,
             "method": self.method.state_dict(),
         }
 
@@ -88,6 +138,8 @@ class VariableProjection:
     def of_state(cls, model: MTP, state: dict) -> VariableProjection:
         """The walk that a `state_dict()` was taken of; the model is where it stood."""
         found = cls(model, Coordinates.of_state(model, state["coordinates"]))
-        found.start_P = state["start"]
+        found.start_P, found.seed = state["start"], state["seed"]
+        found.held_CCRQ, found.center = state["held"], state["center"]
+        found.losses, found.measured_at = state["losses"], state["measured_at"]
         found.method = QuasiNewton.of_state(state["method"])
         return found

@@ -30,8 +30,13 @@ LINEAR_RIDGE = 1e-6
 LEAST_LOSS = 1e-4
 """Of the loss of E0 alone: L_0 is at least this, where a sample is fitted exactly."""
 
+REACH = 1.0
+"""A: an error of the forces, times it, is the size of what E0 and the network still have to find;
+where forces do not count, ENERGY_UNIT is.
+"""
+
 ENERGY_UNIT = 0.1
-"""eV: the size of what E0 and the network still have to find."""
+"""eV."""
 
 
 def root_of_inverse(matrix_NN: Tensor, ridge: float) -> Tensor:
@@ -57,7 +62,13 @@ def _inverse_of_energies(found: NormalEquations, n_basis: int) -> Tensor:
     return torch.linalg.pinv(found.matrix_PP[n_basis:, n_basis:], hermitian=True, rtol=1e-10)
 
 
-def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int, loss: float) -> Maps:
+def with_linear_part(
+    maps: Maps,
+    found: NormalEquations,
+    n_basis: int,
+    loss: float,
+    coefficients: Mapping[str, float],
+) -> Maps:
     """Maps whose eta and e are those of a loss; `loss` is the least."""
     n_xx, n_0x = found.matrix_PP[:n_basis, :n_basis], found.matrix_PP[n_basis:, :n_basis]
     offset_CB = -_inverse_of_energies(found, n_basis) @ n_0x
@@ -68,20 +79,27 @@ def with_linear_part(maps: Maps, found: NormalEquations, n_basis: int, loss: flo
         maps,
         linear_BB=loss**0.5 * linear_BB,
         offset_CB=offset_CB,
-        energy=torch.tensor(ENERGY_UNIT, dtype=torch.float64),
+        energy=torch.tensor(energy_unit(loss, coefficients), dtype=torch.float64),
     )
 
 
-def with_input(
-    maps: Maps,
-    model: MTP,
-    structures: WeightedSet,
-    sample: np.ndarray,
-    context: WorkerContext,
-) -> Maps:
-    """Maps whose network sees basis functions of mean 0 and covariance 1 over the atoms of a
-    sample.
-    """
+def energy_unit(loss: float, coefficients: Mapping[str, float]) -> float:
+    """u, eV: of the least loss, were it all of forces."""
+    weight = coefficients["forces"]
+    return REACH * (loss / weight) ** 0.5 if weight else ENERGY_UNIT
+
+
+def with_input(maps: Maps, mean_B: Tensor, covariance_BB: Tensor) -> Maps:
+    """Maps whose network sees basis functions of mean 0 and covariance 1."""
+    variance = (maps.linear_BB.T @ covariance_BB @ maps.linear_BB).trace() / len(mean_B)
+    size = variance.clamp(min=1e-300).sqrt()
+    return replace(maps, mean_B=mean_B, input_BB=maps.linear_BB / size)
+
+
+def basis_moments(
+    model: MTP, structures: WeightedSet, sample: np.ndarray, context: WorkerContext
+) -> tuple[Tensor, Tensor]:
+    """Mean (B) and covariance (B, B) of the basis functions over the atoms of a sample."""
     n = len(model.basis.scalars)
 
     def of_share(share: Share) -> Tensor:
@@ -93,10 +111,21 @@ def with_input(
     with one_thread():
         total = sum_in_parts(structures, sample, n * n + n + 1, context, of_share)
     mean_B = total[n * n : -1] / total[-1]
-    covariance_BB = total[: n * n].reshape(n, n) / total[-1] - mean_B[:, None] * mean_B
-    variance = (maps.linear_BB.T @ covariance_BB @ maps.linear_BB).trace() / n
-    size = variance.clamp(min=1e-300).sqrt()
-    return replace(maps, mean_B=mean_B, input_BB=maps.linear_BB / size)
+    return mean_B, total[: n * n].reshape(n, n) / total[-1] - mean_B[:, None] * mean_B
+
+
+def standardise_network(model: MTP, train: WeightedSet, seed: int, context: WorkerContext) -> None:
+    """Scale and shift the first layer of a network that is not trained: what its neurons see has
+    mean 0 and deviation 1, whatever the size of the basis functions.
+    """
+    mean_B, covariance_BB = basis_moments(model, train, train.sample(seed), context)
+    first = model.readout.layers[0]
+    with torch.no_grad():
+        weight = first.weight.detach().cpu().double()
+        size = ((weight @ covariance_BB) * weight).sum(1).clamp(min=1e-300).sqrt()
+        weight = weight / size[:, None]
+        first.weight.copy_(weight)
+        first.bias.copy_(-weight @ mean_B)
 
 
 def whitened(
@@ -115,10 +144,10 @@ def whitened(
     maps = Maps.identity(model).with_radial(orthonormal(gram_QQ))
     found = equations(model, train, coefficients, sample, context)
     loss = least_loss(found, len(model.basis.scalars))
-    maps = with_linear_part(maps, found, len(model.basis.scalars), loss)
+    maps = with_linear_part(maps, found, len(model.basis.scalars), loss, coefficients)
     if not shared and loss > 0:
         place = (sample, maps.radial_QQ, loss, seed, context)
-        units, hold = pair_units(model, train, coefficients, *place)
-        start = torch.linalg.solve(maps.radial_QQ.T, model.radial_coeffs.detach().cpu().double().mT)
-        maps = replace(maps, start_CCRQ=start.mT, pairs_CCNJJ=units, hold_CCNJJ=hold)
-    return with_input(maps, model, train, sample, context) if model.widths else maps
+        maps = maps.with_units(model, *pair_units(model, train, coefficients, *place))
+    if model.widths:
+        maps = with_input(maps, *basis_moments(model, train, sample, context))
+    return maps
