@@ -99,6 +99,7 @@ def test_all_mistakes_are_listed_at_once_each_with_its_line():
         ("mtp_config", "rc", 10**400, "expected a finite number above 0"),
         ("mtp_config", "n_q", 0, "expected a whole number of at least 1"),
         ("mtp_config", "levmax", 1, "expected at least moment_init_cost 2"),
+        ("mtp_config", "levmax", 99, "expected at most 12 times moment_init_cost 2"),
         ("mtp_config", "moment_mu_cost", 0, "expected a whole number of at least 1"),
         ("mtp_config", "nn_dim_list", 64, "expected a list, each a whole number of at least 1"),
         ("mtp_config", "nn_dim_list", [0], "mtp_config.nn_dim_list[0]: found 0"),

@@ -40,6 +40,9 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1), BeforeValidator(_whole)]
 
+MOST_MOMENTS = 12
+"""In a basis function: levmax 24 where moment_init_cost is 2."""
+
 Loss = Literal["mse", "l1"]
 PRETRAINED, PATH = ("", *NAMES), r"[/.\\]"
 
@@ -202,6 +205,13 @@ class MtpConfig(Section):
                 "levmax",
                 f"found {shown(levmax)}, expected at least moment_init_cost {shown(cost)}, else "
                 "there is no basis function: raise it",
+            )
+        if levmax > MOST_MOMENTS * cost:
+            yield (
+                "levmax",
+                f"found {shown(levmax)}, expected at most {MOST_MOMENTS} times moment_init_cost "
+                f"{shown(cost)}, since the basis would have too many functions to be made: lower "
+                "it",
             )
 
 
