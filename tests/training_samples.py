@@ -104,6 +104,7 @@ class Stage:
     scheduler_step_size: int = 1
     member: int = 0
     optimizer: str = "adam"
+    tolerance: float = 1e-6
 
 
 STAGES = (

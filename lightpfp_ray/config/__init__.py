@@ -26,7 +26,7 @@ from .sections import (
     MultistageConfig,
     OwnConfig,
 )
-from .stages import POLISH, Stage, epochs_said, split_epochs, step_size
+from .stages import POLISH, POLISH_TOLERANCE, Stage, epochs_said, split_epochs, step_size
 from .text import parse, read_text
 
 __all__ = ["ControlFile", "Stage", "epochs_said", "load_control", "parse_control"]
@@ -101,8 +101,16 @@ class ControlFile(BaseModel):
             return ()
         if not ours.polish_epochs:
             return ()
-        step = {"lr": 0.0, "scheduler": "None", "scheduler_step_size": 1}
-        return (replace(last, name=POLISH, epochs=ours.polish_epochs, optimizer="varpro", **step),)
+        changes = {
+            "name": POLISH,
+            "epochs": ours.polish_epochs,
+            "lr": 0.0,
+            "scheduler": "None",
+            "scheduler_step_size": 1,
+            "optimizer": "varpro",
+            "tolerance": POLISH_TOLERANCE,
+        }
+        return (replace(last, **changes),)
 
     def with_total_epoch(self, total: int) -> ControlFile:
         """The control file with another number of epochs."""

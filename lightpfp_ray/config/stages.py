@@ -39,10 +39,11 @@ class Stage:
     scheduler_step_size: int  # epochs
     member: int = 0  # of the committee
     optimizer: str = "adam"  # or "varpro": an epoch is an iteration, `lr` is not used
+    tolerance: float = 1e-6  # of varpro: ends where ten epochs lower the loss by less, as a part
 
 
-POLISH = "polish"
-"""Name of the stage after the others: of every member of a committee its last."""
+POLISH, POLISH_TOLERANCE = "polish", 0.002
+"""The stage after the others: of every member of a committee its last."""
 
 
 def epochs_said(stages: Sequence[Stage]) -> str:

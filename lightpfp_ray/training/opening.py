@@ -69,7 +69,8 @@ class Opening:
             self._improve_radial(model, coefficients, stage.loss)
         if stage.optimizer == "varpro":
             plain = Coordinates(model, Maps.identity(model))
-            return VariableProjection(model, plain, seed if options.whitening else None)
+            anew = seed if options.whitening else None
+            return VariableProjection(model, plain, anew, stage.tolerance)
         maps = Maps.identity(model)
         if options.whitening:
             place = (seed, self.context, options.share_pairs)

@@ -22,7 +22,9 @@ Function = Callable[[Tensor], tuple[float, Tensor]]
 
 
 class QuasiNewton:
-    """Minimizes a function of a vector; `value` and `gradient` are those at `x`."""
+    """Minimizes a function of a vector; `value` and `gradient` are those at `x`. The first step is
+    g / `curvature` where that is known, else of the length `first_step`.
+    """
 
     def __init__(self, x_P: Tensor, first_step: float, curvature: float | None = None) -> None:
         self.x, self.first_step, self.curvature, self.length = x_P, first_step, curvature, 0.0

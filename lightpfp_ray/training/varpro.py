@@ -32,19 +32,27 @@ FEWEST, MEASURED_FOR, FALLEN = 3, 20, 0.5
 what it was at the time, or in any case.
 """
 
-SLOW, WHILE = 0.002, 10
-"""A walk has converged when the loss falls by less than this part in so many iterations."""
+WHILE = 10
+"""A walk has converged when so many iterations lower the loss by less than its tolerance."""
 
 
 class VariableProjection:
     """The walk of a stage with a linear readout and a mean squared loss; `seed` is of its
-    measurements, with None the coordinates stay as they are given.
+    measurements, with None the coordinates stay as they are given. `tolerance` is a part of the
+    loss.
     """
 
-    def __init__(self, model: MTP, coordinates: Coordinates, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        model: MTP,
+        coordinates: Coordinates,
+        seed: int | None = None,
+        tolerance: float = 0.0,
+    ) -> None:
         self.start_P = linear_part(model)
         self.start_P[: len(model.basis.scalars)] = 0.0  # a ridge pulls xi to 0, E0 to where it is
-        self.seed, self.losses, self.measured_at = seed, [], None
+        self.seed, self.tolerance = seed, tolerance
+        self.losses, self.measured_at = [], None
         self.held_CCRQ = model.radial_coeffs.detach().cpu().double().clone()
         self._begin(coordinates)
 
@@ -105,7 +113,7 @@ class VariableProjection:
     @property
     def _converged(self) -> bool:
         before = self.losses[-WHILE - 1 :]
-        return len(before) > WHILE and before[-1] > (1 - SLOW) * before[0]
+        return len(before) > WHILE and before[-1] > (1 - self.tolerance) * before[0]
 
     def _solve(
         self,
@@ -127,6 +135,7 @@ class VariableProjection:
             "coordinates": self.coordinates.state_dict(),
             "start": self.start_P,
             "seed": self.seed,
+            "tolerance": self.tolerance,
             "held": self.held_CCRQ,
             "center": self.center,
             "losses": self.losses,
@@ -138,7 +147,8 @@ class VariableProjection:
     def of_state(cls, model: MTP, state: dict) -> VariableProjection:
         """The walk that a `state_dict()` was taken of; the model is where it stood."""
         found = cls(model, Coordinates.of_state(model, state["coordinates"]))
-        found.start_P, found.seed = state["start"], state["seed"]
+        found.start_P = state["start"]
+        found.seed, found.tolerance = state["seed"], state["tolerance"]
         found.held_CCRQ, found.center = state["held"], state["center"]
         found.losses, found.measured_at = state["losses"], state["measured_at"]
         found.method = QuasiNewton.of_state(state["method"])
