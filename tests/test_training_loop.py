@@ -10,7 +10,7 @@ import torch
 
 from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.errors import UserError
-from lightpfp_ray.training import checkpoint
+from lightpfp_ray.training import checkpoint, gauss_newton, steepness
 from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.linear import solve_reference_energies
@@ -45,6 +45,13 @@ POLISHED = {
 }
 
 COMMITTEE = {"widths": (4,), "stages": committee(2), "members": 2}
+
+
+@pytest.fixture(autouse=True)
+def _few_gradients(monkeypatch):
+    """Coordinates need not be good for what is tested here."""
+    monkeypatch.setattr(steepness, "GRADIENTS", 32)
+    monkeypatch.setattr(gauss_newton, "ROWS", 1)
 
 
 class Sum:
@@ -143,7 +150,8 @@ def test_a_run_killed_anywhere_ends_as_the_undisturbed_one(tmp_path, changes):
     structures, whole = sets(), ListJournal()
     changes = {"interval": 0.0, "starts": 1, **changes}
     undisturbed = trained(tmp_path / "whole", structures, whole, **changes)
-    for last in range(3, 60 * changes.get("members", 1), 5):
+    members = changes.get("members", 1)
+    for last in range(3, 60 * members, 5 * members):
         journal, folder = ListJournal(), tmp_path / f"killed-{last}"
         context = Mortal().dying_at(last)
         try:
