@@ -21,10 +21,10 @@ from .batches import WeightedSet
 from .context import WorkerContext
 from .coordinates import Maps
 from .linear import equations
-from .loss import residuals
+from .loss import per_label, residuals
 from .parts import one_thread
 from .start import orthonormal, radial_gram
-from .steepness import pair_units, per_label, roots_of, signed, units
+from .steepness import pair_units, roots_of, signed, units
 from .whiten import least_loss
 
 ROWS = 4
@@ -75,7 +75,7 @@ def rows(
     n_parameters = sum(p.numel() for p in parameters)
     sample = sample[: ROWS * n_parameters]
     draws = -(-ROWS * n_parameters // len(sample))
-    factor_3 = per_label(structures, sample, coefficients, context)
+    factor_3 = per_label(structures.labels(sample), coefficients).to(context.device)
     found_NP = torch.zeros(len(sample), draws, n_parameters, dtype=torch.float64)
     for number in range(context.rank, len(sample), context.world_size):
         share = structures.share(sample[number : number + 1], context)

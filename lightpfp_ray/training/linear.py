@@ -21,7 +21,7 @@ from ..mtp.engine.torch_engine import sum_by
 from ..mtp.model import MTP
 from .batches import Share, WeightedSet
 from .context import WorkerContext
-from .loss import LABELS, sums, weighted
+from .loss import per_label, sums, weighted
 from .parts import BLOCK, one_thread, sum_in_parts
 
 RIDGES = {torch.float64: 1e-11, torch.float32: 1e-8}
@@ -44,9 +44,7 @@ def equations(
     is taken off the labels.
     """
     n = len(model.basis.scalars) + len(model.species)
-    labels = structures.labels(indices).weight
-    per_label = [coefficients[k] / labels[k] if labels[k] else 0.0 for k in LABELS]
-    factor_3 = torch.tensor(per_label, dtype=torch.float64, device=context.device)
+    factor_3 = per_label(structures.labels(indices), coefficients).to(context.device)
 
     def of_share(share: Share) -> Tensor:
         batch = _without(network, share.batch) if network else share.batch

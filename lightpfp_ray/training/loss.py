@@ -61,8 +61,14 @@ def weighted(
 ) -> Tensor:
     """The loss of sums over some structures; `labels` are those of the whole batch."""
     column = sums_34[:, 2 + POWERS.index(power)]
-    per_label = [coefficients[k] / labels.weight[k] if labels.weight[k] else 0.0 for k in LABELS]
-    return column @ torch.tensor(per_label, dtype=column.dtype, device=column.device)
+    return column @ per_label(labels, coefficients).to(column)
+
+
+def per_label(labels: Labels, coefficients: Mapping[str, float]) -> Tensor:
+    """What |d_k|^p counts in the loss (3), float64; 0 where no label is."""
+    weight = labels.weight
+    counts = [coefficients[k] / weight[k] if weight[k] else 0.0 for k in LABELS]
+    return torch.tensor(counts, dtype=torch.float64)
 
 
 def figures(

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..mtp.model import MTP
 from .batches import Share, WeightedSet
 from .context import WorkerContext
-from .loss import LABELS, residuals
+from .loss import per_label, residuals
 from .parts import BLOCK, one_thread, sum_in_parts
 from .start import smoothness
 
@@ -78,7 +78,7 @@ def steepness(
     context: WorkerContext,
 ) -> Tensor:
     """H (C, C, N, J, J) of some structures, in float64 on the CPU."""
-    factor_3 = per_label(structures, sample, coefficients, context)
+    factor_3 = per_label(structures.labels(sample), coefficients).to(context.device)
     draws = -(-GRADIENTS // -(-len(sample) // BLOCK))
     n_species, _, n_functions, n_q = model.radial_coeffs.shape
     n_blocks = 1 if (n_species * n_functions * n_q) ** 2 <= LARGEST else n_functions
@@ -100,18 +100,6 @@ def steepness(
 
     size = math.prod(shape)
     return sum_in_parts(structures, sample, size, context, of_share).reshape(shape)
-
-
-def per_label(
-    structures: WeightedSet,
-    sample: np.ndarray,
-    coefficients: Mapping[str, float],
-    context: WorkerContext,
-) -> Tensor:
-    """What the square of a residual of energy, forces and stress counts in the loss of a sample."""
-    weight = structures.labels(sample).weight
-    counts = [coefficients[k] / weight[k] if weight[k] else 0.0 for k in LABELS]
-    return torch.tensor(counts, dtype=torch.float64, device=context.device)
 
 
 def roots_of(share: Share, factor_3: Tensor) -> tuple[Tensor, Tensor, Tensor]:
