@@ -100,7 +100,7 @@ def fitted(
     left_s = (1 - RESERVE) * budget_s - around_s
     epochs = fitting_epochs(found, control, left_s, n_workers)
     chosen = control.with_total_epoch(epochs)
-    expected_s = found.total_s(n_workers, [s for s in chosen.stages if s.epochs])
+    expected_s = found.total_s(n_workers, chosen.stages)
     if expected_s > left_s:
         raise UserError(
             f"--time-budget {duration(budget_s)}: the search for a start and one epoch take "

@@ -97,9 +97,15 @@ class Forecast:
         )
 
     def total_s(self, n_workers: int = 1, stages: Sequence[Stage] | None = None) -> float:
-        """Of all stages, and what lies between them and at their end."""
+        """Of all stages, and what lies between them and at their end. Of a control file's `stages`
+        those count that the training has.
+        """
         stages = self.stages if stages is None else stages
-        epochs = sum(stage.epochs * self.epoch_s(stage.name, n_workers) for stage in stages)
+        epochs = sum(
+            stage.epochs * self.epoch_s(stage.name, n_workers)
+            for stage in stages
+            if stage.name in self.costs
+        )
         between = self.between.epoch_s(1, min(len(self.train), SAMPLE))
         return epochs + (self.search_s + between) / n_workers
 
@@ -268,8 +274,7 @@ def fitting_epochs(found: Forecast, control: ControlFile, budget_s: float, n_wor
     """The largest total_epoch whose training takes at most `budget_s`; at least 1."""
 
     def seconds(total: int) -> float:
-        stages = control.with_total_epoch(total).stages
-        return found.total_s(n_workers, [s for s in stages if s.epochs])
+        return found.total_s(n_workers, control.with_total_epoch(total).stages)
 
     low, high = 1, 2
     while seconds(high) <= budget_s and high < 2**30:

@@ -137,6 +137,14 @@ def cutoff_of(path: str | Path) -> float:
     return float(_head(files_of(path)[0])["shape"]["radial"]["cutoff"])
 
 
+def widths_of(path: str | Path) -> tuple[int, ...]:
+    """Neurons of each hidden layer of that potential; () of a linear readout. Raises UserError."""
+    path = Path(path)
+    if path.is_file() and path.suffix in SUFFIXES:
+        return ()
+    return tuple(_head(files_of(path)[0])["shape"]["widths"])
+
+
 def load_for(path: str | Path, species: Sequence[int]) -> MTP:
     """What a training goes on from: the potential of `path` for the species of the data, in that
     order.

@@ -20,6 +20,7 @@ from . import tracking
 from .budget import chosen_before, fitted, seconds_of
 from .cluster.session import Resources, Session, ray_session, resources
 from .config import ControlFile, epochs_said
+from .config.stages import POLISH
 from .data.filter import Limits
 from .data.keys import Keys
 from .data.read import expand_paths
@@ -90,9 +91,9 @@ def run(control: ControlFile, request: Request, began: float | None = None) -> N
             output.remove_run()
         if not output.is_finished:
             output.begin(control.resolved(), manifest.as_dict())
-            total = sum(stage.epochs for stage in control.stages)
+            total = sum(stage.epochs for stage in job.plan.stages)
             on = f"on {asked.workers} worker(s) of {asked.each()}"
-            click.echo(f"training {epochs_said(control.stages)} {on}")
+            click.echo(f"training {epochs_said(job.plan.stages)} {on}")
             with _recorded(control, request, output, manifest):
                 _fit(job, asked, session, output, total)
                 write_results(output, manifest, sets, facts_of(asked), references)
@@ -220,16 +221,21 @@ def job_of(
     from .cluster.trainer import Job
     from .mtp.levels import Levels
     from .mtp.model import RadialShape
+    from .potential import widths_of
     from .training.options import Options, refuse_contradiction
     from .training.plan import Plan
 
     mtp, ours = control.mtp_config, control.lightpfp_ray
     shortest = train.min_distance or mtp.rc / 2
     options = Options(**{f.name: getattr(ours, f.name) for f in fields(Options)})
-    refuse_contradiction(options, control.stages, () if start else mtp.nn_dim_list, bool(start))
+    widths = widths_of(start) if start else mtp.nn_dim_list
+    stages = control.stages
+    if widths:
+        stages = tuple(stage for stage in stages if not stage.name.endswith(POLISH))
+    refuse_contradiction(options, stages, widths, bool(start))
     return Job(
         plan=Plan(
-            stages=control.stages,
+            stages=stages,
             batch_size=control.common_config.batch_size,
             seed=ours.seed,
             fingerprint=f"{control.fingerprint()} {manifest.fingerprint}",

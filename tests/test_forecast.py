@@ -137,6 +137,18 @@ def test_a_search_of_more_starts_in_a_larger_set_follows_from_small_ones():
     assert search_s(1, 10_000, sizes, [0.0, 0.0]) == 0
 
 
+def test_a_training_that_begins_at_a_network_has_no_polish(manifest, tmp_path):
+    train, name = StructureSet.open(manifest.path, "train"), "ALL_ELEMENTS_SMALL_NN_6"
+    of = CONTROL.model_dump(exclude_unset=True) | {"mtp_config": {"pretrained_model": name}}
+    control = ControlFile.model_validate(of)
+    assert control.stages[-1].name == "polish"
+    job = job_of(control, manifest, train, OutputFolder(tmp_path), name)
+    assert [s.name for s in job.plan.stages] == ["stage_1", "stage_2", "calibration"]
+    projected = ControlFile.model_validate(of | {"lightpfp_ray": {"optimizer": "varpro"}})
+    with pytest.raises(UserError, match=r"start from has a network \[64, 64\]"):
+        job_of(projected, manifest, train, OutputFolder(tmp_path), name)
+
+
 @pytest.mark.parametrize("budget", [3.0, 10.0, 100.0])
 def test_the_epochs_fit_the_budget_and_one_more_does_not(known, budget):
     chosen = fitting_epochs(known, CONTROL, budget, 1)

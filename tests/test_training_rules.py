@@ -70,7 +70,6 @@ def test_varpro_is_refused_where_it_cannot_work(changes, widths, named):
         ('{"lightpfp_ray": {"optimizer": "varpro"}}', 0),
         ('{"lightpfp_ray": {"share_pairs": true}}', 0),
         ('{"mtp_config": {"nn_dim_list": [8]}}', 0),
-        ('{"mtp_config": {"pretrained_model": "ALL_ELEMENTS_SMALL_NN_6"}}', 0),
         ('{"mtp_config": {"pretrained_model": "ALL_ELEMENTS_SMALL_6", "nn_dim_list": [8]}}', 60),
         ('{"multistage_config": {"loss_func_list": ["mse", "l1"]}}', 0),
     ],

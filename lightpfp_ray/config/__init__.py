@@ -93,10 +93,11 @@ class ControlFile(BaseModel):
 
     def _polish(self, last: Stage) -> tuple[Stage, ...]:
         """The end of a training of a linear readout: varpro with the coefficients of the last
-        stage; none where it cannot be, or is what was done all along.
+        stage; none where it cannot be, or is what was done all along. (A potential to start from
+        may have a network: `run.job_of` reads it.)
         """
-        ours, start = self.lightpfp_ray, self.starts_at
-        network = "_NN" in start if start else bool(self.mtp_config.nn_dim_list)
+        ours = self.lightpfp_ray
+        network = self.mtp_config.nn_dim_list and not self.starts_at
         if network or ours.share_pairs or last.loss != "mse" or last.optimizer == "varpro":
             return ()
         if not ours.polish_epochs:

@@ -87,14 +87,9 @@ class Loop:
         coefficients = self._coefficients(stage)
         if self.walk is None:
             self._begin(stage, coefficients)
-        while self.progress.epoch < self._epochs(stage) and not self.progress.stopped:
+        while self.progress.epoch < stage.epochs and not self.progress.stopped:
             self._epoch(stage, coefficients)
         self._finish(stage, coefficients)
-
-    def _epochs(self, stage: Stage) -> int:
-        """A network has no variable projection: a potential that has one is not polished."""
-        impossible = stage.optimizer == "varpro" and self.model.widths
-        return 0 if impossible else stage.epochs
 
     def _begin(self, stage: Stage, coefficients: Mapping[str, float]) -> None:
         first = self._begins_member()

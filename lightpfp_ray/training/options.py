@@ -31,7 +31,7 @@ def refuse_contradiction(
     options: Options, stages: Sequence[Stage], widths: Sequence[int], tunes: bool = False
 ) -> None:
     """Raise UserError where the optimizer or a committee is not for such a training; `tunes`: it
-    begins at a potential, `widths` are those of a network that begins anew.
+    begins at a potential; `widths` are those of the network.
     """
     if options.members > 1 and tunes:
         raise UserError(
@@ -41,6 +41,11 @@ def refuse_contradiction(
     projected = [stage for stage in stages if stage.optimizer == "varpro"]
     if not projected:
         return
+    if widths and tunes:
+        raise UserError(
+            f'lightpfp_ray.optimizer is "varpro" and the potential to start from has a network '
+            f'{list(widths)}: varpro is for a linear readout: set optimizer to "adam"'
+        )
     if widths:
         raise UserError(
             f'lightpfp_ray.optimizer is "varpro" and mtp_config.nn_dim_list {list(widths)}: varpro '
