@@ -112,7 +112,9 @@ class Opening:
     def refit(
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
     ) -> None:
-        """E0 of least squares, and xi where it is asked for and the network is not trained yet."""
+        """E0 of least squares, and xi where it is asked for; beside a network that is trained xi is
+        held to what it was.
+        """
         options = self.plan.options
         undetermined = solve_reference_energies(model, self.train, self.context)
         if first and not stage.member and undetermined:

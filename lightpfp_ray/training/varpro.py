@@ -69,7 +69,7 @@ class VariableProjection:
         coefficients: Mapping[str, float],
         context: WorkerContext,
     ) -> Tensor | None:
-        """One iteration; the sums (3, 4) where it ends, or None where no lower loss was found.
+        """One iteration; the sums (3, 4) where it ends, or None where it has converged.
 
         The model goes with it.
         """
