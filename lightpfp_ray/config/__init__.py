@@ -18,14 +18,8 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import UserError
 from .mistakes import sentences, shown
-from .sections import (
-    DECIDES,
-    STRICT,
-    CommonConfig,
-    MtpConfig,
-    MultistageConfig,
-    OwnConfig,
-)
+from .option import DECIDES, STRICT
+from .sections import CommonConfig, MtpConfig, MultistageConfig, OwnConfig
 from .stages import POLISH, POLISH_TOLERANCE, Stage, epochs_said, split_epochs, step_size
 from .text import parse, read_text
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..config import ControlFile
 from ..config.mistakes import sentences, shown
-from ..config.sections import STRICT, AtLeast1, Seed, option
+from ..config.option import STRICT, AtLeast1, Seed, option
 from ..config.text import Document, Keys, parse, read_text
 from ..errors import UserError
 from . import space
