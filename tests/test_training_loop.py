@@ -190,7 +190,7 @@ def test_calibration_makes_the_weighted_losses_of_the_stage_before_equal(tmp_pat
 
 
 def test_calibration_begins_with_weighted_losses_of_one_size(tmp_path):
-    """Not at every seed (0: 2.1): least squares at the border follow the new coefficients at once."""
+    """Not at every seed (0: 2.1): least squares at the border follow the new coefficients."""
     journal = ListJournal()
     structures = sets() | {"train": InMemory([structure_of(atoms) for atoms in metals(41)])}
     lengths = (10, 20, 3)
