@@ -20,7 +20,10 @@ def labelled(atoms, **labels):
 
 
 def metals(count, seed=0):
-    """Rattled cells of Cu, Al or Ni, periodic, one to eight atoms, with all labels."""
+    """Rattled cells of Cu, Al or Ni, periodic, one to eight atoms, with all labels.
+
+    To the same digits on all processors, since a structure's content decides its split.
+    """
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(count):
@@ -31,13 +34,15 @@ def metals(count, seed=0):
             atoms.cell.array @ (np.eye(3) + 0.05 * rng.normal(size=(3, 3))), scale_atoms=True
         )
         atoms.positions += 0.1 * rng.normal(size=atoms.positions.shape)
+        atoms.set_cell(atoms.cell.array.round(9))
+        atoms.positions = atoms.positions.round(9)
         atoms.calc = EMT()
         found.append(
             labelled(
                 atoms,
-                energy=atoms.get_potential_energy(),
-                forces=atoms.get_forces(),
-                stress=atoms.get_stress(),
+                energy=round(atoms.get_potential_energy(), 9),
+                forces=atoms.get_forces().round(9),
+                stress=atoms.get_stress().round(9),
             )
         )
     return found
