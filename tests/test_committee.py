@@ -76,8 +76,8 @@ def test_a_member_begins_where_a_training_of_its_own_seed_does(tmp_path, widths,
     together = trained(tmp_path / "together", structures, **changes)
     found = together.radial_coeffs.chunk(2, dim=2)
     assert torch.equal(found[0], alone[0].radial_coeffs)
-    # The search is a quasi-Newton method, which enlarges rounding.
-    torch.testing.assert_close(found[1], alone[1].radial_coeffs, rtol=1e-3, atol=1e-3)
+    # The search is a quasi-Newton method, which enlarges rounding; two seeds differ by 1.7.
+    torch.testing.assert_close(found[1], alone[1].radial_coeffs, rtol=0, atol=0.03)
 
 
 @pytest.mark.parametrize("widths", [(), (4,)])
