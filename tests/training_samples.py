@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from lightpfp_ray.batch import Batch
+from lightpfp_ray.config import stages
 from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.mtp.levels import Levels, make_basis
@@ -90,21 +91,12 @@ def sets(n_train=7, n_test=3):
 
 
 @dataclass(frozen=True)
-class Stage:
-    """As the control file gives it to the loop."""
+class Stage(stages.Stage):
+    """One of a control file that says little."""
 
-    name: str
-    epochs: int
-    lr: float
-    energy_coeff: float | None
-    forces_coeff: float | None
-    stress_coeff: float | None
     loss: str = "mse"
     scheduler: str = "linear_warmup"
     scheduler_step_size: int = 1
-    member: int = 0
-    optimizer: str = "adam"
-    tolerance: float = 1e-6
 
 
 STAGES = (

@@ -273,7 +273,7 @@ class OwnConfig(Section):
         True, "Stage 1 begins with the least squares of all linear coefficients."
     )
     least_squares_stages: bool = option(
-        True, "So does every other stage, and the last one ends with them."
+        True, "So does every other stage but calibration, and the last one ends with them."
     )
     weight_decay: NotNegative = option(
         0.5,

@@ -41,6 +41,11 @@ class Stage:
     optimizer: str = "adam"  # or "varpro": an epoch is an iteration, `lr` is not used
     tolerance: float = 1e-6  # of varpro: ends where ten epochs lower the loss by less, as a part
 
+    @property
+    def calibrated(self) -> bool:
+        """Whether its coefficients are those of calibration."""
+        return self.energy_coeff is None
+
 
 POLISH, POLISH_TOLERANCE = "polish", 0.002
 """The stage after the others: of every member of a committee its last."""

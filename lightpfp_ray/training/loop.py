@@ -241,7 +241,7 @@ class Loop:
 
     def _coefficients(self, stage: Stage) -> dict[str, float] | None:
         """Of the stage; of the calibration stage None until they are found."""
-        if stage.energy_coeff is None:
+        if stage.calibrated:
             return self.progress.coefficients
         given = (stage.energy_coeff, stage.forces_coeff, stage.stress_coeff)
         return dict(zip(LABELS, given, strict=True))

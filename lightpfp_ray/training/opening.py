@@ -55,14 +55,15 @@ class Opening:
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
     ) -> Walk:
         """Change the model to where a stage begins, the first of a member of the committee or a
-        later one; how it walks on.
+        later one; how it walks on. Calibration goes on from the very losses that it makes equal.
         """
         options, seed = self.plan.options, self.plan.seed + stage.member
         if first and stage.member:
             begin_anew(model, self.train, self.context, seed)
         if first and not self.tunes:
             self._choose_radial(model, coefficients, seed)
-        self.refit(model, stage, coefficients, first)
+        if not stage.calibrated:
+            self.refit(model, stage, coefficients, first)
         if first and model.widths and not self.tunes:
             standardise_network(model, self.train, seed, self.context)
         if first and self.tunes:
