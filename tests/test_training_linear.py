@@ -25,6 +25,7 @@ from lightpfp_ray.training.linear import (
     solution,
 )
 from lightpfp_ray.training.loss import LABELS, residuals
+from lightpfp_ray.training.opening import Opening
 from lightpfp_ray.training.quasi_newton import QuasiNewton
 from lightpfp_ray.training.start import orthonormal, radial_gram
 from lightpfp_ray.training.steepness import LARGEST
@@ -38,7 +39,7 @@ from lightpfp_ray.training.whiten import (
     whitened,
 )
 
-from .training_samples import InMemory, model_of, parameters, sets
+from .training_samples import STAGES, InMemory, committee, model_of, parameters, plan, sets
 
 COEFFICIENTS = {"energy": 1.0, "forces": 0.1, "stress": 10.0}
 ALONE = LocalContext()
@@ -206,8 +207,19 @@ def test_weight_decay_shrinks_the_layers_of_a_network_and_nothing_else():
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     walk.step(model, {name: torch.zeros_like(p) for name, p in before.items()}, rate=0.1)
     for name, parameter in model.named_parameters():
-        kept = 1 - 2.0 * 0.1 * NETWORK_RATE if ".weight" in name else 1.0
+        kept = 1 - 2.0 * 0.1 if ".weight" in name else 1.0
         torch.testing.assert_close(parameter.detach(), kept * before[name])
+
+
+def test_a_network_decays_by_a_step_the_less_the_more_steps_there_are(tmp_path):
+    """5 epochs of 3 batches, of another member's nothing: 1 / 15^(1/2)."""
+    stages = committee(2, (replace(STAGES[0], epochs=2), replace(STAGES[1], epochs=3)))
+    given = plan(tmp_path, stages, batch_size=3, starts=1, weight_decay=0.3, whitening=False)
+    opening = Opening(given, some(9), ALONE, False, lambda kind, **content: None)
+    walk = opening.walk(model_of(sets(9)["train"], widths=(4,)), stages[0], COEFFICIENTS, True)
+    groups = dict(zip(walk.coordinates.walkers, walk.adam.param_groups, strict=True))
+    found = groups["readout.layers.0.weight"]["weight_decay"] * NETWORK_RATE
+    assert found == pytest.approx(0.3 / 15**0.5)
 
 
 def jacobian_of(model, train, coefficients):

@@ -276,9 +276,10 @@ class OwnConfig(Section):
         True, "So does every other stage but calibration, and the last one ends with them."
     )
     weight_decay: NotNegative = option(
-        0.5,
-        "Of the weights of a network's layers (AdamW): each update takes away this times a "
-        "hundredth of the learning rate of them. A linear readout has none.",
+        0.3,
+        "Of the weights of a network's layers (AdamW): each of the N updates of a training takes "
+        "away this times the learning rate, divided by the square root of N. A linear readout has "
+        "none.",
     )
     members: AtLeast1 = option(
         1,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..mtp.model import MTP
-from .batches import WeightedSet
+from .batches import WeightedSet, n_batches
 from .context import WorkerContext
 from .coordinates import Coordinates, Maps
 from .finetune import held_out_ridge, search_from
@@ -77,8 +77,17 @@ class Opening:
             place = (seed, self.context, options.share_pairs)
             maps = whitened(model, self.train, coefficients, *place)
         walk = AdamWalk(model, (SharedPairs if options.share_pairs else Coordinates)(model, maps))
-        walk.decay(options.weight_decay)
+        walk.decay(self._decay(stage))
         return walk
+
+    def _decay(self, stage: Stage) -> float:
+        """What a step takes away of a network's weights, as a part of the learning rate: the less,
+        the more steps there are (Loshchilov and Hutter 2019, normalized weight decay).
+        """
+        own = (s for s in self.plan.stages if s.member == stage.member and s.optimizer == "adam")
+        batches = n_batches(len(self.train), self.plan.batch_size)
+        steps = sum(s.epochs for s in own) * batches
+        return self.plan.options.weight_decay / max(1, steps) ** 0.5
 
     def refit_mean(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """xi and E0 of least squares for the mean of a committee, whose members had found theirs

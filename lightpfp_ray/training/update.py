@@ -91,11 +91,13 @@ class AdamWalk:
         ]
         self.adam = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
 
-    def decay(self, weight_decay: float) -> None:
-        """Let the weights of a network's layers shrink, by this times the learning rate a step."""
+    def decay(self, part: float) -> None:
+        """Let the weights of a network's layers shrink, by this times the stage's learning rate a
+        step.
+        """
         for name, group in zip(self.coordinates.walkers, self.adam.param_groups, strict=True):
             if "layers" in name and name.endswith("weight"):
-                group["weight_decay"] = weight_decay
+                group["weight_decay"] = part / NETWORK_RATE
 
     def step(self, model: MTP, gradients: dict[str, Tensor], rate: float) -> None:
         """Move the walkers against a gradient, and the model with them."""
