@@ -30,7 +30,7 @@ from lightpfp_ray.training.quasi_newton import QuasiNewton
 from lightpfp_ray.training.start import orthonormal, radial_gram
 from lightpfp_ray.training.steepness import LARGEST
 from lightpfp_ray.training.update import NETWORK_RATE, AdamWalk
-from lightpfp_ray.training.varpro import VariableProjection
+from lightpfp_ray.training.varpro import WHILE, VariableProjection
 from lightpfp_ray.training.whiten import (
     ENERGY_UNIT,
     energy_unit,
@@ -220,6 +220,23 @@ def test_a_network_decays_by_a_step_the_less_the_more_steps_there_are(tmp_path):
     groups = dict(zip(walk.coordinates.walkers, walk.adam.param_groups, strict=True))
     found = groups["readout.layers.0.weight"]["weight_decay"] * NETWORK_RATE
     assert found == pytest.approx(0.3 / 15**0.5)
+
+
+def test_a_walk_that_gains_little_ends_where_its_last_iterations_began():
+    train = some()
+    model, passed = moved(), []
+    walk = VariableProjection(model, Coordinates(model, Maps.identity(model)), 0, tolerance=0.5)
+    while walk.iterate(model, train, COEFFICIENTS, ALONE) is not None:
+        passed.append((loss_now(model, train), model.radial_coeffs.detach().clone()))
+    losses = [loss for loss, _ in passed]
+    assert losses[-1] > 0.5 * losses[-WHILE - 1]
+    assert all(b < 0.5 * a for a, b in zip(losses, losses[WHILE:-1], strict=False))
+    assert torch.equal(model.radial_coeffs, passed[-WHILE - 1][1])
+    assert loss_now(model, train) == pytest.approx(losses[-WHILE - 1])
+
+
+def loss_now(model, train):
+    return loss_of(model, train, COEFFICIENTS, "mse", train.everything, ALONE)
 
 
 def jacobian_of(model, train, coefficients):

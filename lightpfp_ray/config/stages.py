@@ -39,7 +39,7 @@ class Stage:
     scheduler_step_size: int  # epochs
     member: int = 0  # of the committee
     optimizer: str = "adam"  # or "varpro": an epoch is an iteration, `lr` is not used
-    tolerance: float = 1e-6  # of varpro: ends where ten epochs lower the loss by less, as a part
+    tolerance: float = 1e-6  # of varpro: ends where five epochs lower the loss by less, as a part
 
     @property
     def calibrated(self) -> bool:
@@ -47,7 +47,7 @@ class Stage:
         return self.energy_coeff is None
 
 
-POLISH, POLISH_TOLERANCE = "polish", 0.002
+POLISH, POLISH_TOLERANCE = "polish", 0.03
 """The stage after the others: of every member of a committee its last."""
 
 

@@ -32,8 +32,10 @@ FEWEST, MEASURED_FOR, FALLEN = 3, 20, 0.5
 what it was at the time, or in any case.
 """
 
-WHILE = 10
-"""A walk has converged when so many iterations lower the loss by less than its tolerance."""
+WHILE = 5
+"""A walk ends when so many iterations lower the loss by less than its tolerance, and goes back to
+where they began: what brings so little learns the training set by heart.
+"""
 
 
 class VariableProjection:
@@ -53,6 +55,7 @@ class VariableProjection:
         self.start_P[: len(model.basis.scalars)] = 0.0  # a ridge pulls xi to 0, E0 to where it is
         self.seed, self.tolerance = seed, tolerance
         self.losses, self.measured_at = [], None
+        self.passed: list[Tensor] = []  # radial coefficients of the last iterations
         self.held_CCRQ = model.radial_coeffs.detach().cpu().double().clone()
         self._begin(coordinates)
 
@@ -74,6 +77,7 @@ class VariableProjection:
         The model goes with it.
         """
         if self._converged:
+            self._solve(self.passed[0], model, train, coefficients, context)
             return None
         if self.seed is not None and self._outworn:
             place = (self.seed + len(self.losses), context)
@@ -86,7 +90,7 @@ class VariableProjection:
             return own_gradient(model, share, labels, coefficients, "mse")
 
         def projected(x: Tensor) -> tuple[float, Tensor]:
-            self._solve(x, model, train, coefficients, context)
+            self._solve(self._radial(x), model, train, coefficients, context)
             total = sum_in_parts(train, train.everything, size_of(model), context, of_share)
             gradients, found["sums"] = unpacked(model, total)
             slope = self.coordinates.radial_slope(gradients[RADIAL]).reshape(-1)
@@ -97,8 +101,9 @@ class VariableProjection:
 
         if self.method.iterate(projected):
             self.losses.append(self.method.value)
+            self.passed = [*self.passed[-WHILE:], self._radial(self.method.x)]
             return found["sums"]
-        self._solve(self.method.x, model, train, coefficients, context)
+        self._solve(self._radial(self.method.x), model, train, coefficients, context)
         return None
 
     @property
@@ -115,18 +120,21 @@ class VariableProjection:
         before = self.losses[-WHILE - 1 :]
         return len(before) > WHILE and before[-1] > (1 - self.tolerance) * before[0]
 
+    def _radial(self, x: Tensor) -> Tensor:
+        """Radial coefficients (C, C, R, Q)."""
+        return self.coordinates.radial_of(x.reshape(self.held_CCRQ.shape))
+
     def _solve(
         self,
-        x: Tensor,
+        radial_CCRQ: Tensor,
         model: MTP,
         train: WeightedSet,
         coefficients: Mapping[str, float],
         context: WorkerContext,
     ) -> None:
-        """Radial coefficients of x, and the xi and E0 that belong to them."""
+        """Give a potential radial coefficients, and the xi and E0 that belong to them."""
         with torch.no_grad():
-            coeffs = model.radial_coeffs
-            coeffs.copy_(self.coordinates.radial_of(x.reshape(coeffs.shape)))
+            model.radial_coeffs.copy_(radial_CCRQ)
         normal = equations(model, train, coefficients, train.everything, context)
         set_linear_part(model, solution(normal, self.start_P, RIDGES[model.dtype]))
 
@@ -139,6 +147,7 @@ class VariableProjection:
             "held": self.held_CCRQ,
             "center": self.center,
             "losses": self.losses,
+            "passed": self.passed,
             "measured_at": self.measured_at,
             "method": self.method.state_dict(),
         }
@@ -151,5 +160,6 @@ class VariableProjection:
         found.seed, found.tolerance = state["seed"], state["tolerance"]
         found.held_CCRQ, found.center = state["held"], state["center"]
         found.losses, found.measured_at = state["losses"], state["measured_at"]
+        found.passed = state["passed"]
         found.method = QuasiNewton.of_state(state["method"])
         return found
