@@ -251,7 +251,7 @@ class OwnConfig(Section):
         60,
         "At most so many epochs of varpro end a training by adam of a linear readout, beside the "
         "epochs of the stages and with the coefficients of the last of them, whose loss is mse; "
-        "fewer where it converges. 0: none.",
+        "fewer where five of them lower the loss by less than 3 %, which are taken back. 0: none.",
         "epochs",
     )
     starts: AtLeast1 = option(
