@@ -66,6 +66,8 @@ class Progress:
     def _print(self, record: dict[str, Any]) -> None:
         if record["type"] == "calibration":
             click.echo("\n".join(calibration_lines(record)))
+        elif record["type"] != "epoch":
+            click.echo(border_line(record))
         else:
             self.first = self.first or record
             click.echo(epoch_line(record, self._time_left(record)))
@@ -79,13 +81,22 @@ class Progress:
 
 
 def _worth_a_line(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calibration, the last epoch of each stage among them, and the last of all."""
+    """Calibration, where a stage goes back or stops, and the last epoch before each of them, of
+    each stage, and of all.
+    """
     shown = []
-    for record, following in zip_longest(records, records[1:]):
-        last_of_stage = following is None or following.get("stage") != record.get("stage")
-        if record["type"] == "calibration" or (record["type"] == "epoch" and last_of_stage):
+    for record, following in zip_longest(records, records[1:], fillvalue={}):
+        last = any(following.get(key) != record.get(key) for key in ("type", "stage"))
+        told = record["type"] in ("calibration", "rollback", "stop")
+        if told or (record["type"] == "epoch" and last):
             shown.append(record)
     return shown
+
+
+def border_line(record: dict[str, Any]) -> str:
+    """Where a stage goes back or stops, and why."""
+    why = record.get("why") or f"diverged, begins again with lr {record['lr']:.2g}"
+    return f"{record['stage']:>11} {record['epoch']:4d}  {why}"
 
 
 def epoch_line(record: dict[str, Any], seconds_left: float) -> str:

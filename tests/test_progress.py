@@ -1,6 +1,6 @@
 """What a person sees of a run: each note once, at the latest when the run ends."""
 
-from lightpfp_ray.progress import Progress, calibration_lines
+from lightpfp_ray.progress import Progress, _worth_a_line, border_line, calibration_lines
 
 
 def test_each_note_is_printed_once_and_none_is_lost_at_the_end(tmp_path, capsys):
@@ -11,6 +11,15 @@ def test_each_note_is_printed_once_and_none_is_lost_at_the_end(tmp_path, capsys)
         with notes.open("a") as file:
             file.write("worker 0 was lost\n")
     assert capsys.readouterr().out == "note: worker 1 was lost\nnote: worker 0 was lost\n"
+
+
+def test_where_a_stage_goes_back_or_stops_is_told_with_the_epoch_before():
+    epochs = [{"type": "epoch", "stage": "polish", "epoch": n} for n in (1, 2)]
+    back = {"type": "rollback", "stage": "polish", "epoch": 3, "lr": 0.03}
+    stop = {"type": "stop", "stage": "polish", "epoch": 2, "why": "early stopping"}
+    assert _worth_a_line([*epochs, back, *epochs, stop]) == [epochs[1], back, epochs[1], stop]
+    assert border_line(back) == "     polish    3  diverged, begins again with lr 0.03"
+    assert border_line(stop) == "     polish    2  early stopping"
 
 
 def test_calibration_shows_what_each_loss_weighed_before_and_weighs_now():

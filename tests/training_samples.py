@@ -11,6 +11,7 @@ from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.data.collate import batch_from_structures
 from lightpfp_ray.mtp.levels import Levels, make_basis
 from lightpfp_ray.mtp.model import RadialShape
+from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options
@@ -161,6 +162,24 @@ def trained(
         plan(folder, seed=seed, **changes), model, structures, context or LocalContext(), journal
     )
     return loop.run()
+
+
+COEFFICIENTS = {"energy": 1.0, "forces": 0.1, "stress": 10.0}
+ALONE = LocalContext()
+
+
+def some(n_train=9):
+    return WeightedSet.of(sets(n_train)["train"], {})
+
+
+def moved(widths=()):
+    """A potential whose parameters are all at work."""
+    model = model_of(some().structures, widths=widths)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
 
 
 def parameters(model):

@@ -105,7 +105,7 @@ class Loop:
         if isinstance(self.walk, VariableProjection):
             total = self.walk.iterate(self.model, self.train, coefficients, self.context)
             if total is None:
-                return self._stop("converged", stage)
+                return self._stop(self.walk.ended, stage)
             rate = self.walk.method.length
         else:
             total = self._updates(stage, coefficients)

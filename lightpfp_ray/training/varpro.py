@@ -107,6 +107,13 @@ class VariableProjection:
         return None
 
     @property
+    def ended(self) -> str:
+        """Why it does."""
+        if self._converged:
+            return f"the last {WHILE} epochs gained too little and are taken back"
+        return "no step lowers the loss"
+
+    @property
     def _outworn(self) -> bool:
         """Whether the coordinates are to be found again."""
         if self.measured_at is None:
