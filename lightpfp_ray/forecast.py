@@ -26,7 +26,7 @@ from .output import OutputFolder
 from .scaling import Costs, Network, epoch_s, largest_shares
 from .training.batches import SAMPLE, n_batches, permutation
 from .training.search import ROUNDS, Round
-from .training.varpro import MEASURED_FOR
+from .training.varpro import MEASURED_FOR, WHILE
 
 if TYPE_CHECKING:
     from .cluster.trainer import Job
@@ -108,6 +108,14 @@ class Forecast:
         )
         between = self.between.epoch_s(1, min(len(self.train), SAMPLE))
         return epochs + (self.search_s + between) / n_workers
+
+    @property
+    def shortest(self) -> tuple[Stage, ...]:
+        """The stages, where those that may end by themselves do so as early as they can."""
+        return tuple(
+            replace(stage, epochs=min(stage.epochs, WHILE + 1)) if stage.ends_by_itself else stage
+            for stage in self.stages
+        )
 
     @property
     def results_s(self) -> float:

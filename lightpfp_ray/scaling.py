@@ -1,12 +1,13 @@
 """A model of the time of an epoch on any number of workers.
 
     t(n) = k e + sum over batches [ k f + k c E_max(n) + r(n) + (k - 1) w ],   k = max(1, n / cores)
-    r(n) = latency ceil(log2 n) + 2 (n - 1) / n x 8 P / bandwidth
+    r(n) = rounds (latency + 8 P / bandwidth),   rounds = log2 n, or floor(log2 n) + 2
 
 e: what an epoch costs whatever its size; f: what a step does; c: of an edge, on one worker; E_max:
-edges of the largest share of a batch; r: the all-reduce of P float64 numbers, by halving and
-doubling (Thakur et al. 2005); k: how many workers share a processor; w: how long one of them then
-waits for it at each all-reduce.
+edges of the largest share of a batch; r: the all-reduce of P float64 numbers, in pairs
+(`training/reduction.py`), or by halving and doubling (Thakur et al. 2005) where P is large:
+latency ceil(log2 n) + 2 (n - 1) / n x 8 P / bandwidth; k: how many workers share a processor; w:
+how long one of them then waits for it at each all-reduce.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .training.balance import balanced
+from .training.reduction import LONG
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,13 @@ class Network:
     def all_reduce_s(self, n_workers: int, n_parameters: int) -> float:
         if n_workers == 1:
             return 0.0
-        moved = 2 * (n_workers - 1) / n_workers * 8 * n_parameters
-        return self.latency_s * math.ceil(math.log2(n_workers)) + moved / self.bytes_per_s
+        all_of_it_s = 8 * n_parameters / self.bytes_per_s
+        if n_parameters > LONG:
+            moved_s = 2 * (n_workers - 1) / n_workers * all_of_it_s
+            return self.latency_s * math.ceil(math.log2(n_workers)) + moved_s
+        power_of_two = n_workers & (n_workers - 1) == 0
+        rounds = math.floor(math.log2(n_workers)) + (0 if power_of_two else 2)
+        return rounds * (self.latency_s + all_of_it_s)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What a forecast says follows from what was measured; the epochs it chooses fit the budget."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,6 +99,16 @@ def test_the_time_of_a_command_is_that_of_its_parts(known, manifest):
     assert f"{7.0:.2f} s for Ray" in lines[-3]
 
 
+def test_a_polish_that_may_end_early_makes_a_range_of_times(known, manifest):
+    polish = replace(known.stages[-1], epochs=60)
+    assert polish.ends_by_itself
+    long = replace(known, stages=(*known.stages[:-1], polish))
+    assert [s.epochs for s in long.shortest] == [s.epochs for s in long.stages[:-1]] + [6]
+    rows = _lines(long, Around(0.0, 0.0, 0.0), manifest, [1])
+    told = [line.split("  ")[0] for line in rows if line.startswith("whole")]
+    assert told == ["whole training, at least", "whole training, at most"]
+
+
 def test_more_workers_share_the_edges_but_not_the_steps(known):
     of_steps = known.n_steps * 0.01
     alone, two = (known.epoch_s("stage_1", n) - of_steps for n in (1, 2))
@@ -105,9 +116,12 @@ def test_more_workers_share_the_edges_but_not_the_steps(known):
 
 
 def test_all_reduce_is_paid_by_more_than_one_worker():
+    """Rounds in pairs, two more where the workers are no power of two; of a long vector halves."""
     network = Network(latency_s=1e-3, bytes_per_s=8e6)
     assert network.all_reduce_s(1, 1000) == 0
-    assert network.all_reduce_s(4, 1000) == pytest.approx(2e-3 + 1.5e-3)
+    assert network.all_reduce_s(4, 1000) == pytest.approx(2 * (1e-3 + 1e-3))
+    assert network.all_reduce_s(7, 1000) == pytest.approx(4 * (1e-3 + 1e-3))
+    assert network.all_reduce_s(4, 100_000) == pytest.approx(2e-3 + 1.5 * 0.1)
 
 
 def test_workers_beyond_the_cores_slow_each_other_down():

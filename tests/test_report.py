@@ -16,7 +16,7 @@ from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.evaluation import evaluate
 from lightpfp_ray.journal import Journal
 from lightpfp_ray.output import OutputFolder
-from lightpfp_ray.report import write_report
+from lightpfp_ray.report import _stages, write_report
 from lightpfp_ray.selfcheck import EXPORTED, SelfCheckError, atoms_of, self_check
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loop import Loop
@@ -137,6 +137,15 @@ def test_the_page_tells_the_run(page, run):
     ):
         assert expected in text
     assert "<group" not in page
+
+
+def test_of_a_polish_the_epochs_count_that_were_not_taken_back():
+    config = CONTROL["multistage_config"]
+    journal = [{"type": "epoch", "stage": "polish"}] * 8
+    journal.append({"type": "stop", "stage": "polish", "taken_back": 5})
+    name, epochs, *_ = list(_stages(config, journal))[-1]
+    assert (name, epochs) == ("polish", 3)
+    assert "polish" not in [row[0] for row in _stages(config, [])]
 
 
 def test_the_worst_structures_are_those_with_the_largest_errors(page, run):

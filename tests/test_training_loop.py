@@ -248,7 +248,8 @@ def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):
     changes = {"early_stopping": 2, "least_squares_stages": False, "widths": (4,)}
     trained(tmp_path, sets(), journal, stages=stage, **changes)
     losses = [r["test"]["loss"] for r in journal.records if r["type"] == "epoch"]
-    assert [r["why"] for r in journal.records if r["type"] == "stop"] == ["early stopping"]
+    stops = [r for r in journal.records if r["type"] == "stop"]
+    assert [(r["why"], r["taken_back"]) for r in stops] == [("early stopping", 2)]
     assert losses.index(min(losses)) == len(losses) - 3
     assert journal.records[-1]["test"]["forces_rmse"] == pytest.approx(
         [r for r in journal.records if r["type"] == "epoch"][-3]["test"]["forces_rmse"]

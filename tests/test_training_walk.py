@@ -71,6 +71,7 @@ def test_a_walk_that_gains_little_ends_where_its_last_iterations_began():
     losses = [loss for loss, _ in passed]
     assert losses[-1] > 0.5 * losses[-WHILE - 1]
     assert all(b < 0.5 * a for a, b in zip(losses, losses[WHILE:-1], strict=False))
+    assert walk.taken_back == WHILE
     assert torch.equal(model.radial_coeffs, passed[-WHILE - 1][1])
     assert loss_now(model, train) == pytest.approx(losses[-WHILE - 1])
 

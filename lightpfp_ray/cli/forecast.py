@@ -80,12 +80,19 @@ def _lines(found: Forecast, around: Around, manifest: Manifest, workers: list[in
     size = sum(file.stat().st_size for file in manifest.path.rglob("*") if file.is_file())
     titles = "".join(f"{f'{n} worker' + 's' * (n > 1):>12}" for n in workers)
     rows = [
-        (f"{s.name}, each of {s.epochs} epochs", [found.epoch_s(s.name, n) for n in workers])
+        (
+            f"{s.name}, each of {'at most ' * s.ends_by_itself}{s.epochs} epochs",
+            [found.epoch_s(s.name, n) for n in workers],
+        )
         for s in found.stages
         if s.epochs
     ]
     totals = [found.total_s(n) for n in workers]
-    rows.append(("whole training", totals))
+    shorter = found.shortest != found.stages
+    if shorter:
+        least = [found.total_s(n, found.shortest) for n in workers]
+        rows.append(("whole training, at least", least))
+    rows.append(("whole training, at most" if shorter else "whole training", totals))
     rows.append(
         ("train, from start to exit", [found.results_s + around.seconds + t for t in totals])
     )

@@ -46,6 +46,11 @@ class Stage:
         """Whether its coefficients are those of calibration."""
         return self.energy_coeff is None
 
+    @property
+    def ends_by_itself(self) -> bool:
+        """Whether `epochs` are the most that it takes."""
+        return self.optimizer == "varpro"
+
 
 POLISH, POLISH_TOLERANCE = "polish", 0.03
 """The stage after the others: of every member of a committee its last."""

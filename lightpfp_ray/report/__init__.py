@@ -138,9 +138,11 @@ def _stages(config: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
             *coefficients,
             last,
         ]
-    polished = sum(r["type"] == "epoch" and r["stage"].endswith("polish") for r in journal)
-    if polished:
-        yield ["polish", polished, None, *coefficients, last]
+    polish = [r for r in journal if r.get("stage", "").endswith("polish")]
+    if polish:
+        made = sum(r["type"] == "epoch" for r in polish)
+        kept = made - sum(r.get("taken_back", 0) for r in polish)
+        yield ["polish", kept, None, *coefficients, last]
 
 
 def _data(manifest: Mapping[str, Any], compared: Mapping[str, Comparison]) -> str:

@@ -105,7 +105,7 @@ class Loop:
         if isinstance(self.walk, VariableProjection):
             total = self.walk.iterate(self.model, self.train, coefficients, self.context)
             if total is None:
-                return self._stop(self.walk.ended, stage)
+                return self._stop(self.walk.ended, stage, self.walk.taken_back)
             rate = self.walk.method.length
         else:
             total = self._updates(stage, coefficients)
@@ -176,12 +176,14 @@ class Loop:
             return
         if self.progress.is_best(loss):
             self._keep("best")
-        elif self.progress.epoch - self.progress.best_epoch >= patience:
-            self._stop("early stopping", stage)
+        elif (since := self.progress.epoch - self.progress.best_epoch) >= patience:
+            self._stop("early stopping", stage, taken_back=since)
 
-    def _stop(self, why: str, stage: Stage) -> None:
+    def _stop(self, why: str, stage: Stage, taken_back: int = 0) -> None:
+        """End a stage with the epoch that is so many before this one."""
         self.progress.stopped = True
-        self._write("stop", stage=stage.name, epoch=self.progress.epoch, why=why)
+        place = {"epoch": self.progress.epoch, "taken_back": taken_back}
+        self._write("stop", stage=stage.name, **place, why=why)
 
     def _keep(self, name: str) -> None:
         self.kept[name] = deepcopy(self.walk.state_dict())

@@ -114,6 +114,11 @@ class VariableProjection:
         return "no step lowers the loss"
 
     @property
+    def taken_back(self) -> int:
+        """Epochs that are undone where it ends."""
+        return WHILE if self._converged else 0
+
+    @property
     def _outworn(self) -> bool:
         """Whether the coordinates are to be found again."""
         if self.measured_at is None:
