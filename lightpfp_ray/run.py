@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from ase.data import covalent_radii
 
 from . import tracking
 from .budget import chosen_before, fitted, seconds_of
@@ -242,6 +243,7 @@ def job_of(
             folder=output.checkpoints,
             checkpoint_interval_s=ours.checkpoint_interval_s,
             options=options,
+            radii=tuple(float(covalent_radii[z]) for z in train.numbers_present),
         ),
         cache=manifest.path,
         journal=output.journal,

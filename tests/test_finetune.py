@@ -3,11 +3,14 @@ of species can share a part of their radial functions.
 """
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 
 from lightpfp_ray.errors import UserError
+from lightpfp_ray.mtp.model import RadialShape
+from lightpfp_ray.mtp.radial import radial_basis
 from lightpfp_ray.training.batches import WeightedSet
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
@@ -15,7 +18,14 @@ from lightpfp_ray.training.finetune import held_out_ridge, search_from
 from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit, set_linear_part
 from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.options import Options, refuse_contradiction
-from lightpfp_ray.training.pairs import CENTER, SharedPairs, keep_shared, parts_of
+from lightpfp_ray.training.pairs import (
+    CENTER,
+    SharedPairs,
+    keep_shared,
+    parts_of,
+    stretches,
+    with_stretch,
+)
 from lightpfp_ray.training.search import ROUNDS
 from lightpfp_ray.training.update import AdamWalk
 
@@ -138,23 +148,49 @@ def test_a_search_begins_at_the_potential_and_never_ends_above_it(potential, sta
 
 def test_parts_of_pairs_add_up_and_leave_no_mean():
     radial = torch.randn(4, 4, 2, 3, dtype=torch.float64)
-    center, neighbor, own = parts_of(radial)
+    center, neighbor, own = parts_of(radial, torch.eye(3, dtype=torch.float64)[None, None])
     torch.testing.assert_close(center + neighbor + own, radial)
-    assert float(own.mean(0).abs().max()) < 1e-14
-    assert float(own.mean(1).abs().max()) < 1e-14
+    assert float(own.mean(0).abs().max()) < 1e-7
+    assert float(own.mean(1).abs().max()) < 1e-7
 
 
-def test_shared_coordinates_make_the_same_potential(potential):
+def test_what_pairs_share_in_units_of_their_size_leaves_no_rest():
+    shape = RadialShape(cutoff=5.0, min_dist=0.5, n_q=6)
+    stretch = stretches(shape, [0.6, 1.2, 1.5])
+    shared = torch.randn(3, 1, 2, 6, dtype=torch.float64) + torch.randn(1, 3, 2, 6)
+    _, _, rest = parts_of(shared.double() @ stretch, stretch)
+    assert float(rest.abs().max()) < 1e-5
+
+
+def test_a_stretched_function_is_the_same_at_larger_distances():
+    """f(r / t), t the size of a pair by that of the mean pair; none where all are alike."""
+    shape = RadialShape(cutoff=6.0, min_dist=0.5, n_q=8)
+    coeffs = torch.tensor([1.0, 0.5, -0.3, 0.2, 0.0, 0.0, 0.0, 0.0], dtype=torch.float64)
+    r = torch.linspace(1.2, 5, 100, dtype=torch.float64)  # beyond it the cutoff shows
+
+    def f(coeffs, r):
+        return radial_basis(r, shape.min_dist, shape.cutoff, shape.n_q, 1.0) @ coeffs
+
+    for radii in ([1.0, 1.2], [1.3, 1.3]):
+        stretch, mean = stretches(shape, radii), sum(radii)
+        for z, w in product((0, 1), repeat=2):
+            wanted = f(coeffs, r * mean / (radii[z] + radii[w]))
+            found = f(coeffs @ stretch[z, w], r)
+            assert float((found - wanted).abs().max()) < 0.01 * float(wanted.abs().max())
+
+
+@pytest.mark.parametrize("radii", [[], [0.7, 1.1, 1.3]])
+def test_shared_coordinates_make_the_same_potential(potential, radii):
     model = copy_of(potential)
     maps = Maps.identity(model).with_radial(torch.randn(5, 5).double() + 3 * torch.eye(5))
-    SharedPairs(model, maps).apply(model)
+    SharedPairs(model, with_stretch(maps, model, radii)).apply(model)
     torch.testing.assert_close(parameters(model), parameters(potential))
 
 
 def test_a_pair_that_no_structure_holds_follows_its_species():
     """The gradient of one pair moves the others of its species, not those of other species."""
     model = model_of(sets()["train"])
-    keep_shared(model)
+    keep_shared(model, ())
     before = model.radial_coeffs.detach().clone()
     walk = AdamWalk(model, SharedPairs(model, Maps.identity(model)))
     gradients = {name: torch.zeros_like(p) for name, p in model.named_parameters()}

@@ -263,8 +263,9 @@ class OwnConfig(Section):
     )
     share_pairs: bool = option(
         False,
-        "The radial functions of a pair of species share a part of each of the two, so that rare "
-        "pairs learn from the others; for many species, and adam. Starts are not searched for.",
+        "The radial functions of a pair of species share a part of each of the two, in units of "
+        "the sum of their covalent radii, so that rare pairs learn from the others; for many "
+        "species, and adam. Starts are not searched for.",
     )
     whitening: bool = option(
         True, "Optimize in coordinates in which the loss of a stage is round, not the coefficients."

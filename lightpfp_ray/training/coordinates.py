@@ -33,6 +33,7 @@ class Maps:
     start_CCRQ: Tensor  # c_0
     units_MJJ: Tensor  # Y: blocks of J of the C C R Q coefficients; one is of every block
     hold_MJJ: Tensor  # P: gamma P gamma / 2 is added to the loss
+    stretch_CCQQ: Tensor  # S of what pairs of species share (`pairs`); (1, 1, Q, Q) is of all pairs
     linear_BB: Tensor  # T
     offset_CB: Tensor  # M
     energy: Tensor  # u, eV
@@ -48,6 +49,7 @@ class Maps:
             start_CCRQ=torch.zeros(model.radial_coeffs.shape, **options),
             units_MJJ=torch.eye(model.radial.n_q, **options)[None],
             hold_MJJ=torch.zeros(1, model.radial.n_q, model.radial.n_q, **options),
+            stretch_CCQQ=torch.eye(model.radial.n_q, **options)[None, None],
             linear_BB=torch.eye(n_basis, **options),
             offset_CB=torch.zeros(len(model.species), n_basis, **options),
             energy=torch.ones((), **options),
@@ -78,7 +80,8 @@ class Coordinates:
         self.maps = Maps(**{k: v.to(device) for k, v in vars(maps).items()})
         self.last = f"readout.layers.{len(model.widths)}.weight"
         self.walkers = {
-            name: walker.clone().requires_grad_() for name, walker in self._of(model).items()
+            name: walker.clone(memory_format=torch.contiguous_format).requires_grad_()
+            for name, walker in self._of(model).items()
         }
 
     def _of(self, model: MTP) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from .context import WorkerContext
 from .coordinates import Coordinates, Maps
 from .finetune import held_out_ridge, search_from
 from .linear import refit, solve_reference_energies
-from .pairs import SharedPairs, keep_shared
+from .pairs import SharedPairs, keep_shared, with_stretch
 from .plan import Plan
 from .search import search
 from .start import begin_anew
@@ -76,6 +76,8 @@ class Opening:
         if options.whitening:
             place = (seed, self.context, options.share_pairs)
             maps = whitened(model, self.train, coefficients, *place)
+        if options.share_pairs:
+            maps = with_stretch(maps, model, self.plan.radii)
         walk = AdamWalk(model, (SharedPairs if options.share_pairs else Coordinates)(model, maps))
         walk.decay(self._decay(stage))
         return walk
@@ -100,7 +102,7 @@ class Opening:
     def _choose_radial(self, model: MTP, coefficients: Mapping[str, float], seed: int) -> None:
         """The best of some random radial functions, or of one what the pairs share."""
         if self.plan.options.share_pairs:
-            keep_shared(model)
+            keep_shared(model, self.plan.radii)
         elif self.plan.options.starts > 1:
             began = time.monotonic()
             losses = search(model, self.train, coefficients, *self._searched(seed))

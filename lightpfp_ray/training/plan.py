@@ -24,4 +24,5 @@ class Plan:
     folder: Path
     checkpoint_interval_s: float
     options: Options = field(default_factory=Options)
+    radii: tuple[float, ...] = ()  # of the species, A: sizes of the pairs that share
     rounds: tuple[Round, ...] = ROUNDS  # of the search for a start
