@@ -12,6 +12,7 @@ from lightpfp_ray.data.ase_files import structure_of
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.training import checkpoint, gauss_newton, steepness
 from lightpfp_ray.training.batches import WeightedSet
+from lightpfp_ray.training.checkpoint import Progress
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.linear import solve_reference_energies
 from lightpfp_ray.training.loss import LABELS
@@ -240,6 +241,20 @@ def test_a_divergence_goes_back_to_the_last_good_epoch_with_a_smaller_rate(tmp_p
     assert [r["epoch"] for r in epochs] == [1, 2, 3, 4]
     assert max(r["train"]["loss"] for r in epochs) <= 10 * min(r["train"]["loss"] for r in epochs)
     assert bool(parameters(model).isfinite().all())
+
+
+def test_the_loss_where_a_stage_goes_back_to_is_no_divergence():
+    """It was 100 where the only good epoch began, and may be so again."""
+    figures = {f"{label}_loss": None for label in LABELS}
+    progress = Progress()
+    progress.began({"loss": 100.0, **figures})
+    progress.next_epoch({"loss": 1.0, **figures})
+    assert progress.best_loss == 1.0
+    progress.go_back()
+    assert progress.best_loss == 100.0
+    progress.next_epoch({"loss": 50.0, **figures})
+    progress.next_epoch({"loss": 60.0, **figures})
+    assert progress.best_loss == progress.best_before == 50.0
 
 
 def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):

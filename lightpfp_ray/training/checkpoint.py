@@ -39,6 +39,7 @@ class Progress:
     journal_bytes: int = 0  # length of the journal at this place
     sums: Tensor = field(default_factory=lambda: torch.zeros(3, 4, dtype=torch.float64))
     best_loss: float | None = None  # of training, since the stage began; as what follows
+    best_before: float | None = None  # the same where the last good epoch began
     best_test: float | None = None
     best_epoch: int = 0  # of best_test
     rollbacks: int = 0
@@ -49,13 +50,20 @@ class Progress:
 
     def began(self, figures: Mapping[str, float | None]) -> None:
         """A stage begins with these figures of the training set."""
-        self.best_loss, self.losses = figures["loss"], _losses(figures)
+        self.best_loss = self.best_before = figures["loss"]
+        self.losses = _losses(figures)
 
     def next_epoch(self, figures: Mapping[str, float | None]) -> None:
         """An epoch is finished, with these figures of the training set."""
         self.epoch, self.step, self.losses = self.epoch + 1, self.step + 1, _losses(figures)
+        self.best_before = self.best_loss
         if figures["loss"] is not None:
             self.best_loss = min(figures["loss"], self.best_loss)
+        self.restart_epoch()
+
+    def go_back(self) -> None:
+        """To where the last good epoch began: its loss may have been any that was known there."""
+        self.best_loss = self.best_before
         self.restart_epoch()
 
     def is_best(self, loss: float) -> bool:
@@ -67,7 +75,8 @@ class Progress:
 
     def next_stage(self) -> None:
         self.stage, self.epoch = self.stage + 1, 0
-        self.best_loss, self.best_test, self.best_epoch = None, None, 0
+        self.best_loss, self.best_before = None, None
+        self.best_test, self.best_epoch = None, 0
         self.rollbacks, self.stopped = 0, False
 
     @property

@@ -156,7 +156,7 @@ class Loop:
         """Begin the epoch again where the last good one began, with a smaller learning rate."""
         self._walk_from("good", stage)
         self._keep("last")
-        self.progress.restart_epoch()
+        self.progress.go_back()
         if self.progress.rollbacks == ROLLBACKS:
             return self._stop(
                 f"diverged, also at a learning rate of {self._rate(stage, 0):.2g}", stage
