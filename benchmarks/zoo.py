@@ -83,7 +83,7 @@ class Source:
 
 
 SOURCES = {
-    "all": Source("chgnet", inorganic.structures, (), 40_000, compounds=25_000),
+    "all": Source("chgnet", inorganic.structures, (), 40_000, compounds=50_000),
     "organic": Source("tblite:GFN2-xTB", organic.structures, organic.ELEMENTS, 6_000),
 }
 
@@ -281,8 +281,6 @@ def hours_of(folder: Path) -> float:
 def trained(name: str, given: argparse.Namespace, folder: Path) -> tuple[Path, float]:
     """The output folder of the ordinary training, and the hours of its epochs by the workers."""
     few = [f"common_config.total_epoch={SMALL_EPOCHS}"] if given.small else []
-    if given.compounds == 0:  # whose group a control file weighs
-        few.append("lightpfp_ray.group_weights={}")
     control = load_control(ROOT / f"configs/zoo/{name}.json", [*few, *given.set])
     output = given.work / name
     if given.here:

@@ -100,7 +100,7 @@ def test_defaults_are_those_of_lightpfp_and_documented_choices():
             "whitening": True,
             "least_squares_start": True,
             "least_squares_stages": True,
-            "weight_decay": 0.3,
+            "weight_decay": 20.0,
             "members": 1,
             "early_stopping": None,
             "group_weights": {},

@@ -277,10 +277,9 @@ class OwnConfig(Section):
         True, "So does every other stage but calibration, and the last one ends with them."
     )
     weight_decay: NotNegative = option(
-        0.3,
-        "Of the weights of a network's layers (AdamW): each of the N updates of a training takes "
-        "away this times the learning rate, divided by the square root of N. A linear readout has "
-        "none.",
+        20.0,
+        "Of the weights of a network's layers (AdamW): all updates of a training together take "
+        "away this times the learning rate, each as much as the others. A linear readout has none.",
     )
     members: AtLeast1 = option(
         1,

@@ -83,13 +83,13 @@ class Opening:
         return walk
 
     def _decay(self, stage: Stage) -> float:
-        """What a step takes away of a network's weights, as a part of the learning rate: the less,
-        the more steps there are (Loshchilov and Hutter 2019, normalized weight decay).
+        """What a step takes away of a network's weights, as a part of the learning rate: a prior,
+        which counts the less the more structures there are, and so steps.
         """
         own = (s for s in self.plan.stages if s.member == stage.member and s.optimizer == "adam")
         batches = n_batches(len(self.train), self.plan.batch_size)
         steps = sum(s.epochs for s in own) * batches
-        return self.plan.options.weight_decay / max(1, steps) ** 0.5
+        return self.plan.options.weight_decay / max(1, steps)
 
     def refit_mean(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """xi and E0 of least squares for the mean of a committee, whose members had found theirs

@@ -21,7 +21,7 @@ class Options:
     whitening: bool = True
     least_squares_start: bool = True
     least_squares_stages: bool = True
-    weight_decay: float = 0.3
+    weight_decay: float = 20.0
     members: int = 1
     early_stopping: int | None = None
     group_weights: Mapping[str, object] = field(default_factory=dict)
