@@ -202,9 +202,13 @@ def test_a_pair_that_no_structure_holds_follows_its_species():
 
 def test_a_walk_in_shared_coordinates_goes_on_from_its_state(potential):
     model = copy_of(potential)
-    walk = AdamWalk(model, SharedPairs(model, Maps.identity(model)))
-    other = AdamWalk.of_state(copy_of(potential), walk.state_dict())
+    maps = with_stretch(Maps.identity(model), model, [0.7, 1.1, 1.3])
+    walk = AdamWalk(model, SharedPairs(model, maps))
+    walk.step(model, {name: torch.ones_like(p) for name, p in model.named_parameters()}, 0.01)
+    there = copy_of(potential)
+    other = AdamWalk.of_state(there, walk.state_dict())
     assert isinstance(other.coordinates, SharedPairs)
+    assert torch.equal(parameters(there), parameters(model))
     assert CENTER in other.coordinates.walkers
     plain = AdamWalk(model, Coordinates(model, Maps.identity(model)))
     assert not isinstance(AdamWalk.of_state(model, plain.state_dict()).coordinates, SharedPairs)

@@ -257,6 +257,16 @@ def test_the_loss_where_a_stage_goes_back_to_is_no_divergence():
     assert progress.best_loss == progress.best_before == 50.0
 
 
+def test_a_checkpoint_of_another_version_is_refused_in_a_line(tmp_path, monkeypatch):
+    trained(tmp_path, sets())
+    monkeypatch.setattr(checkpoint, "VERSION", checkpoint.VERSION + 1)
+    with pytest.raises(
+        UserError, match=r"has version \d+, this one reads \d+: .*--fresh"
+    ) as refused:
+        trained(tmp_path, sets())
+    assert "\n" not in str(refused.value)
+
+
 def test_early_stopping_takes_the_epoch_of_the_lowest_test_loss(tmp_path):
     journal = ListJournal()
     stage = (Stage("stage_1", 300, 0.3, 1.0, 1.0, 1.0, scheduler="None"),)

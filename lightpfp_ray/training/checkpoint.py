@@ -20,8 +20,8 @@ from ..mtp.model import MTP
 from .context import WorkerContext
 from .loss import LABELS
 
-VERSION = 2
-"""Version of a checkpoint's layout; a reader refuses a later one."""
+VERSION = 3
+"""Version of a checkpoint's layout; a reader refuses any other."""
 
 KEPT = 2
 
@@ -145,7 +145,7 @@ def newest_of_all(folder: Path, context: WorkerContext) -> Checkpoint | None:
 
 
 def load(path: Path, device: torch.device) -> Checkpoint:
-    """Read a checkpoint. Raises UserError where it is damaged or of a later version."""
+    """Read a checkpoint. Raises UserError where it is damaged or of another version."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         version = content["version"]
@@ -168,5 +168,5 @@ def load(path: Path, device: torch.device) -> Checkpoint:
         model=model.to(device),
         walk=content["walk"],
         kept=content["kept"],
-        members=content.get("members", []),  # none in those from before there were committees
+        members=content["members"],
     )
