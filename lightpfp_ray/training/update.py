@@ -20,11 +20,13 @@ from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
-LINEAR_RATE, PLAIN_RATE, NETWORK_RATE, NETWORK_RADIAL_RATE = 2.0, 0.1, 0.01, 0.03
-"""Learning rates of the walkers in units of the stage's: with a linear readout; the same where the
-radial functions have no units of the loss, since pairs share them or nothing is whitened; with a
-network, and of the radial functions under it. A network does not converge with the rate that is
-best for a linear readout; the radial functions under it are slow to move with its own.
+LINEAR_RATE, NETWORK_RATE = 2.0, 0.1
+RADIAL_RATE = {"measured": 1.0, "plain": 0.3}
+PLAIN_RATE = 0.1
+"""Learning rates of the walkers in units of the stage's, with a linear readout and with a network,
+and of the radial functions under one: in units of the loss, or without, since pairs share them or
+nothing is whitened; without, all walkers of a linear readout have the last one. A network does not
+converge with the rate that is best for a linear readout.
 """
 
 
@@ -76,7 +78,9 @@ def _rate(name: str, network: bool, measured: bool) -> float:
     """Of a walker, by the name of the parameter that it makes."""
     if not network:
         return LINEAR_RATE if measured else PLAIN_RATE
-    return NETWORK_RADIAL_RATE if name.startswith("radial") else NETWORK_RATE
+    if not name.startswith("radial"):
+        return NETWORK_RATE
+    return RADIAL_RATE["measured" if measured else "plain"]
 
 
 class AdamWalk:
