@@ -48,7 +48,9 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{given.name} {' '.join(given.set)}: test MAE, mean over {len(given.seeds)} seeds")
-    print(f"{'set':6}{'size':>6}  {'from':10}{'E meV/atom':>12}{'F meV/A':>10}{'CPU s':>8}")
+    print(
+        f"{'set':6}{'size':>6}  {'from':10}{'E meV/atom':>12}{'F meV/A':>10}{'CPU s':>8}  F by seed"
+    )
     for name, train, test in _sets(given):
         for size in given.sizes:
             for kind in given.only:
@@ -57,7 +59,8 @@ def main() -> None:
                     for seed in given.seeds
                 ]
                 energy, forces, seconds = np.mean(rows, axis=0)
-                row = f"{1e3 * energy:12.2f}{1e3 * forces:10.1f}{seconds:8.1f}"
+                each = " ".join(f"{1e3 * forces:.1f}" for _, forces, _ in rows)
+                row = f"{1e3 * energy:12.2f}{1e3 * forces:10.1f}{seconds:8.1f}  {each}"
                 print(f"{name:6}{size:6d}  {kind:10}{row}", flush=True)
 
 

@@ -17,6 +17,7 @@ from lightpfp_ray.training.coordinates import Coordinates, Maps
 from lightpfp_ray.training.finetune import held_out_ridge, search_from
 from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit, set_linear_part
 from lightpfp_ray.training.loop import Loop
+from lightpfp_ray.training.opening import LEFT
 from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.pairs import (
     CENTER,
@@ -141,9 +142,45 @@ def test_a_search_begins_at_the_potential_and_never_ends_above_it(potential, sta
     model = copy_of(potential)
     losses = [loss(model)]
     for _ in range(2):
-        assert len(search_from(model, train, GOAL, "mse", starts, 0, ROUNDS, CONTEXT)) == starts
+        found = search_from(model, train, GOAL, "mse", starts, 0, ROUNDS, CONTEXT)
+        assert len(found) == starts + 1
         losses.append(loss(model))
     assert losses[0] > losses[1] >= losses[2]
+
+
+def labelled_by(model, structures):
+    """The same structures with the energies, forces and stresses of a potential."""
+    found = []
+    for number, structure in enumerate(structures.structures):
+        made = model(structures.batch([number]))
+        labels = {
+            "energy": float(made.energy_S),
+            "forces": made.forces_A3.detach().numpy(),
+            "stress": made.stress_S6[0].detach().numpy(),
+        }
+        found.append(replace(structure, **labels))
+    return InMemory(found)
+
+
+def noise(structures):
+    """A potential with a network that no structure was asked for."""
+    model = model_of(structures, widths=(4,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
+    return model
+
+
+def test_a_network_is_kept_where_it_predicts_and_given_up_where_it_does_not(tmp_path):
+    """Labels that it made itself; labels that it never saw."""
+    there = sets(24)
+    network = trained(tmp_path / "network", there, widths=(4,), stages=STAGES[:1])
+    own = {split: labelled_by(network, found) for split, found in there.items()}
+    for name, start, structures in (("kept", network, own), ("not", noise(there["train"]), there)):
+        _, records = tuned(tmp_path / name, start, structures, stages=STAGES[:1])
+        assert [r["type"] for r in records][1] == "search"
+        notes = [r["text"] for r in records if r["type"] == "note"]
+        assert (LEFT in notes) == (name == "not")
 
 
 def test_parts_of_pairs_add_up_and_leave_no_mean():

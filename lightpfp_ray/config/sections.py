@@ -258,8 +258,9 @@ class OwnConfig(Section):
         8,
         "Random radial functions that are tried by a short varpro on 32 structures; the best go on "
         "with more of them, and stage 1 begins at the best of these. Those of a potential that the "
-        "training begins at are the first, and have to be beaten on more structures too. 1: no "
-        "search.",
+        "training begins at are one more, and have to be beaten on more structures too; where it "
+        "has a network, this is given up only if the best does clearly better on structures left "
+        "out. 1: no search.",
     )
     share_pairs: bool = option(
         False,

@@ -4,8 +4,9 @@ structures ask.
     min_x  L(x) + ridge |D^(1/2) (x - x_0)|^2,     D the diagonal of the normal matrix
 
 x_0 are the xi and E0 that were there. The ridge is the one with the least loss of structures that
-were left out, in folds: few structures do not decide on all of xi. The radial functions are one of
-the starts that are searched from, so that a start from scratch is never the better one.
+were left out, in folds: few structures do not decide on all of xi. The radial functions of a linear
+readout are one start more to search from, beside all those of a training from scratch; those under
+a network belong to it, and stay or go with it.
 """
 
 from __future__ import annotations
@@ -19,12 +20,28 @@ from ..mtp.engine import NormalEquations
 from ..mtp.model import MTP
 from .batches import WeightedSet
 from .context import WorkerContext
-from .linear import RIDGES, equations, linear_part, loss_at, loss_of, network_of, solution
+from .linear import (
+    RIDGES,
+    equations,
+    linear_part,
+    loss_at,
+    loss_of,
+    network_of,
+    refit,
+    solution,
+    solve_reference_energies,
+)
 from .search import Round, search
+from .start import begin_anew
 
 FOLDS = 5
 TRIED = tuple(10.0**power for power in range(-10, 2))
 """Ridges, of a normal matrix whose diagonal is 1."""
+
+LET_GO = 0.65
+"""A network is let go of where a linear readout from scratch leaves less than this part of its
+loss, both after least squares: a network has more to gain from what follows.
+"""
 
 
 def held_out_ridge(
@@ -66,15 +83,47 @@ def search_from(
     rounds: Sequence[Round],
     context: WorkerContext,
 ) -> list[float]:
-    """`search` with the radial functions that a potential has as the first start; what it finds is
-    kept where it lowers the loss of a larger sample. The losses of the starts.
+    """`search` from the radial functions that a potential has and from all those from which a
+    training without it begins; what it finds is kept where it lowers the loss of a larger sample.
+    The losses of the starts.
     """
     before, sample = deepcopy(model.state_dict()), train.sample(seed)
     loss = loss_of(model, train, coefficients, power, sample, context)
-    losses = search(model, train, coefficients, starts, seed, rounds, context)
+    begin_anew(model, train, context, seed)
+    losses = search(model, train, coefficients, starts, seed, rounds, context, [before])
     if not loss_of(model, train, coefficients, power, sample, context) < loss:
         model.load_state_dict(before)
     return losses
+
+
+def lets_go(
+    model: MTP,
+    train: WeightedSet,
+    coefficients: Mapping[str, float],
+    starts: int,
+    seed: int,
+    rounds: Sequence[Round],
+    context: WorkerContext,
+) -> tuple[bool, list[float]]:
+    """Whether a training does better without the network that it begins at, by structures left out;
+    the potential then is a beginning from scratch. With the losses of the starts.
+    """
+    sample = train.sample(seed)
+    left = train.part(sample[::FOLDS])
+    rest = train.part(np.delete(sample, np.s_[::FOLDS]))
+    anew, own = deepcopy(model), deepcopy(model)
+    begin_anew(anew, rest, context, seed)
+    losses = search(anew, rest, coefficients, starts, seed, rounds, context)
+    refit(anew, rest, coefficients, "mse", seed, context)
+    solve_reference_energies(own, rest, context)
+    ridge = held_out_ridge(own, rest, coefficients, seed, context)
+    refit(own, rest, coefficients, "mse", seed, context, ridge)
+    loss, loss_own = (
+        loss_of(each, left, coefficients, "mse", left.everything, context) for each in (anew, own)
+    )
+    if found := loss < LET_GO * loss_own:
+        model.load_state_dict(anew.state_dict())
+    return found, losses
 
 
 def _mean(parts: list[NormalEquations]) -> NormalEquations:

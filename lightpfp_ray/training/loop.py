@@ -198,7 +198,7 @@ class Loop:
         self.walk, self.kept = None, {}
         self.progress.next_stage()
         if self._begins_member():
-            self.opening.refit(self.model, stage, coefficients, first=False)
+            self.opening.refit(self.model, stage, coefficients)
             self._finish_member(stage, coefficients)
         self._save()
 

@@ -5,7 +5,8 @@ and the coordinates in which an optimizer then walks.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from ..mtp.model import MTP
 from .batches import WeightedSet, n_batches
 from .context import WorkerContext
 from .coordinates import Coordinates, Maps
-from .finetune import held_out_ridge, search_from
+from .finetune import FOLDS, held_out_ridge, lets_go, search_from
 from .linear import refit, solve_reference_energies
 from .pairs import SharedPairs, keep_shared, with_stretch
 from .plan import Plan
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 UNDETERMINED = (
     "the energies of the training set do not determine E0 of every element, since their fractions "
     "never vary independently: forces are not affected, energies of other compositions are"
+)
+
+LEFT = (
+    "the network of the potential to begin at is given up for a start from scratch, which does "
+    "better on structures left out; lightpfp_ray.starts 1 keeps it"
 )
 
 NETWORK_RIDGE = 1e-5
@@ -58,20 +64,14 @@ class Opening:
         later one; how it walks on. Calibration goes on from the very losses that it makes equal.
         """
         options, seed = self.plan.options, self.plan.seed + stage.member
-        if first and stage.member:
-            begin_anew(model, self.train, self.context, seed)
-        if first and not self.tunes:
-            self._choose_radial(model, coefficients, seed)
-        if not stage.calibrated:
-            self.refit(model, stage, coefficients, first)
-        if first and model.widths and not self.tunes:
-            standardise_network(model, self.train, seed, self.context)
-        if first and self.tunes:
-            self._improve_radial(model, coefficients, stage.loss)
+        if first:
+            self._begin(model, stage, coefficients, seed)
+        elif not stage.calibrated:
+            self.refit(model, stage, coefficients)
         if stage.optimizer == "varpro":
             plain = Coordinates(model, Maps.identity(model))
-            anew = seed if options.whitening else None
-            return VariableProjection(model, plain, anew, stage.tolerance)
+            measured = seed if options.whitening else None
+            return VariableProjection(model, plain, measured, stage.tolerance)
         maps = Maps.identity(model)
         if options.whitening:
             place = (seed, self.context, options.share_pairs)
@@ -81,6 +81,27 @@ class Opening:
         walk = AdamWalk(model, (SharedPairs if options.share_pairs else Coordinates)(model, maps))
         walk.decay(self._decay(stage))
         return walk
+
+    def _begin(
+        self, model: MTP, stage: Stage, coefficients: Mapping[str, float], seed: int
+    ) -> None:
+        """Radial functions, least squares and a network's neurons: those of a start from scratch,
+        or of the potential at which the training began.
+        """
+        if stage.member:
+            begin_anew(model, self.train, self.context, seed)
+        if not self.tunes:
+            self._choose_radial(model, coefficients, seed)
+        anew = not self.tunes or self._lets_go(model, coefficients)
+        undetermined = solve_reference_energies(model, self.train, self.context)
+        if undetermined and not stage.member:
+            self.write("note", text=UNDETERMINED)
+        if self.plan.options.least_squares_start:
+            self._least_squares(model, stage, coefficients, 0.0 if anew else None)
+        if not anew:
+            self._improve_radial(model, coefficients, stage.loss)
+        elif model.widths:
+            standardise_network(model, self.train, seed, self.context)
 
     def _decay(self, stage: Stage) -> float:
         """What a step takes away of a network's weights, as a part of the learning rate: a prior,
@@ -103,39 +124,56 @@ class Opening:
         """The best of some random radial functions, or of one what the pairs share."""
         if self.plan.options.share_pairs:
             keep_shared(model, self.plan.radii)
-        elif self.plan.options.starts > 1:
-            began = time.monotonic()
-            losses = search(model, self.train, coefficients, *self._searched(seed))
-            self.write("search", losses=losses, seconds=time.monotonic() - began)
+        elif self._searches:
+            with self._searching() as losses:
+                losses += search(model, self.train, coefficients, *self._searched(seed))
 
     def _improve_radial(self, model: MTP, coefficients: Mapping[str, float], power: str) -> None:
         """Of a linear readout: the radial functions that are there, or a better start."""
-        options = self.plan.options
-        if options.starts > 1 and not (options.share_pairs or model.widths):
-            began = time.monotonic()
-            losses = search_from(
-                model, self.train, coefficients, power, *self._searched(self.plan.seed)
-            )
-            self.write("search", losses=losses, seconds=time.monotonic() - began)
+        if self._searches and not model.widths:
+            searched = self._searched(self.plan.seed)
+            with self._searching() as losses:
+                losses += search_from(model, self.train, coefficients, power, *searched)
+
+    def _lets_go(self, model: MTP, coefficients: Mapping[str, float]) -> bool:
+        """Whether the network at which the training began is given up for a start from scratch."""
+        if not (self._searches and model.widths and len(self.train) > FOLDS):
+            return False
+        with self._searching() as losses:
+            found, tried = lets_go(model, self.train, coefficients, *self._searched(self.plan.seed))
+            losses += tried
+        if found:
+            self.write("note", text=LEFT)
+        return found
+
+    @property
+    def _searches(self) -> bool:
+        return self.plan.options.starts > 1 and not self.plan.options.share_pairs
+
+    @contextmanager
+    def _searching(self) -> Iterator[list[float]]:
+        """Takes the losses of the starts, and writes them with the time."""
+        began, losses = time.monotonic(), []
+        yield losses
+        self.write("search", losses=losses, seconds=time.monotonic() - began)
 
     def _searched(self, seed: int) -> tuple:
         return self.plan.options.starts, seed, self.plan.rounds, self.context
 
-    def refit(
-        self, model: MTP, stage: Stage, coefficients: Mapping[str, float], first: bool
-    ) -> None:
-        """E0 of least squares, and xi where it is asked for; beside a network that is trained xi is
-        held to what it was.
+    def refit(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
+        """E0 of least squares, and xi where it is asked for, after the first stage; beside a
+        network xi is held to what it was.
         """
-        options = self.plan.options
-        undetermined = solve_reference_energies(model, self.train, self.context)
-        if first and not stage.member and undetermined:
-            self.write("note", text=UNDETERMINED)
-        wanted = options.least_squares_start if first else options.least_squares_stages
-        if not wanted:
-            return
+        solve_reference_energies(model, self.train, self.context)
+        if self.plan.options.least_squares_stages:
+            ridge = NETWORK_RIDGE if model.widths else 0.0
+            self._least_squares(model, stage, coefficients, None if self.tunes else ridge)
+
+    def _least_squares(
+        self, model: MTP, stage: Stage, coefficients: Mapping[str, float], ridge: float | None
+    ) -> None:
+        """None: the ridge toward the potential as it is that does best on structures left out."""
         place = (self.plan.seed, self.context)
-        ridge = NETWORK_RIDGE if model.widths and not first else 0.0
-        if self.tunes:
+        if ridge is None:
             ridge = held_out_ridge(model, self.train, coefficients, *place)
         refit(model, self.train, coefficients, stage.loss, *place, ridge)

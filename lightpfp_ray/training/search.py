@@ -48,16 +48,20 @@ def search(
     seed: int,
     rounds: Sequence[Round],
     context: WorkerContext,
+    known: Sequence[Mapping[str, Tensor]] = (),
 ) -> list[float]:
     """Give a potential the best of some radial functions, its own among them; the losses of all of
     them after the first round. In float64 for either precision: both begin at the same functions.
+    `known`: parameters that are starts as well, before the others.
     """
     dtype = model.dtype
     model.double()
     few = train.part(train.sample(seed, rounds[0].structures))
     solve_reference_energies(model, few, context)
     orthonormal_QQ = orthonormal(radial_gram(model.radial, few, few.everything, context))
-    found, losses = _starts(model, starts, seed, orthonormal_QQ), []
+    found = [(math.nan, dict(parameters)) for parameters in known]
+    found += _starts(model, starts, seed, orthonormal_QQ)
+    losses = []
     for each in rounds:
         some = train.part(train.sample(seed, each.structures))
         improved = []
