@@ -170,7 +170,13 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
             for stage in job.plan.stages
             if stage.epochs
         },
-        search_s=search_s(job.plan.options.starts, size, counts, [p.search_s for p in probes]),
+        search_s=search_s(
+            job.plan.options.starts,
+            size,
+            counts,
+            [p.search_s for p in probes],
+            known=int(bool(job.start) and not model.widths),
+        ),
         between=Costs.fitted([1, 1], counts, [p.between_s for p in probes]),
         results=Costs.fitted([1, 1], counts, [p.results_s for p in probes]),
         train=sets["train"],
@@ -183,13 +189,17 @@ def forecast(job: Job, manifest: Manifest, sets: Sets) -> Forecast:
     )
 
 
-def search_s(starts: int, size: int, counts: Sequence[int], seconds: Sequence[float]) -> float:
-    """Of a search over `starts` in a set of `size`, by those of the probes in sets of `counts`."""
+def search_s(
+    starts: int, size: int, counts: Sequence[int], seconds: Sequence[float], known: int = 0
+) -> float:
+    """Of a search over `starts` in a set of `size`, by those of the probes in sets of `counts`;
+    `known`: starts that come on top.
+    """
     if starts == 1:
         return 0.0
-    probed = [search_work(min(starts, STARTS), n, SHORT) for n in counts]
+    probed = [search_work(min(starts, STARTS) + known, n, SHORT) for n in counts]
     costs = Costs.fitted(*zip(*probed, strict=True), seconds)
-    return costs.epoch_s(*search_work(starts, size, ROUNDS))
+    return costs.epoch_s(*search_work(starts + known, size, ROUNDS))
 
 
 def search_work(starts: int, size: int, rounds: Sequence[Round]) -> tuple[int, int]:

@@ -66,6 +66,8 @@ class Progress:
     def _print(self, record: dict[str, Any]) -> None:
         if record["type"] == "calibration":
             click.echo("\n".join(calibration_lines(record)))
+        elif record["type"] == "note":
+            click.echo(f"note: {record['text']}")
         elif record["type"] != "epoch":
             click.echo(border_line(record))
         else:
@@ -81,13 +83,13 @@ class Progress:
 
 
 def _worth_a_line(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Calibration, where a stage goes back or stops, and the last epoch before each of them, of
-    each stage, and of all.
+    """Calibration, notes, where a stage goes back or stops, and the last epoch before each of them,
+    of each stage, and of all.
     """
     shown = []
     for record, following in zip_longest(records, records[1:], fillvalue={}):
         last = any(following.get(key) != record.get(key) for key in ("type", "stage"))
-        told = record["type"] in ("calibration", "rollback", "stop")
+        told = record["type"] in ("calibration", "note", "rollback", "stop")
         if told or (record["type"] == "epoch" and last):
             shown.append(record)
     return shown

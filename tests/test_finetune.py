@@ -2,22 +2,24 @@
 of species can share a part of their radial functions.
 """
 
+import math
 from dataclasses import replace
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
 from lightpfp_ray.errors import UserError
 from lightpfp_ray.mtp.model import RadialShape
 from lightpfp_ray.mtp.radial import radial_basis
-from lightpfp_ray.training.batches import WeightedSet
+from lightpfp_ray.training.batches import WeightedSet, permutation
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
-from lightpfp_ray.training.finetune import held_out_ridge, search_from
+from lightpfp_ray.training.finetune import FOLDS, held_out_ridge, lets_go, lower, search_from
 from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit, set_linear_part
 from lightpfp_ray.training.loop import Loop
-from lightpfp_ray.training.opening import LEFT
+from lightpfp_ray.training.opening import LEFT, Opening
 from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.pairs import (
     CENTER,
@@ -162,6 +164,14 @@ def labelled_by(model, structures):
     return InMemory(found)
 
 
+def test_a_loss_that_is_no_number_is_above_every_other():
+    assert lower(1.0, math.nan)
+    assert not lower(math.nan, 1.0)
+    assert not lower(math.nan, math.nan)
+    assert lower(1.0, 2.0)
+    assert not lower(2.0, 2.0)
+
+
 def noise(structures):
     """A potential with a network that no structure was asked for."""
     model = model_of(structures, widths=(4,))
@@ -181,6 +191,34 @@ def test_a_network_is_kept_where_it_predicts_and_given_up_where_it_does_not(tmp_
         assert [r["type"] for r in records][1] == "search"
         notes = [r["text"] for r in records if r["type"] == "note"]
         assert (LEFT in notes) == (name == "not")
+
+
+def test_a_network_that_is_given_up_leaves_nothing_behind(tmp_path):
+    """The stage begins where that of a training from scratch does."""
+    there, begun = sets(24)["train"], []
+    for tunes, model in ((True, noise(there)), (False, model_of(there, widths=(4,)))):
+        given = plan(tmp_path, STAGES[:1])
+        opening = Opening(
+            given, WeightedSet.of(there, {}), CONTEXT, tunes, lambda kind, **content: None
+        )
+        opening.walk(model, STAGES[0], GOAL, first=True)
+        begun.append(parameters(model))
+    torch.testing.assert_close(*begun, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("zero", [0.0, 1e4])
+def test_the_zero_of_an_element_that_is_left_out_does_not_keep_a_network(zero):
+    there = sets(24)["train"].structures
+    order = permutation(len(there), 0, 0)[::FOLDS]
+    left_out = next(n for n in order if 29 in there[n].numbers)
+    structures = [
+        s if number == left_out else replace(s, numbers=np.where(s.numbers == 29, 28, s.numbers))
+        for number, s in enumerate(there)
+    ]
+    structures[left_out] = shifted(structures[left_out], {29: zero})
+    train = WeightedSet.of(InMemory(structures), {})
+    start = noise(train.structures)
+    assert lets_go(start, train, GOAL, 2, 0, ROUNDS[:1], CONTEXT)[0]
 
 
 def test_parts_of_pairs_add_up_and_leave_no_mean():

@@ -142,12 +142,13 @@ def test_what_an_epoch_costs_whatever_its_size_is_paid_once():
     assert costs.epoch_s(3, 1e6) == pytest.approx(0.5 + 0.03 + 1.0)
 
 
-def test_a_search_of_more_starts_in_a_larger_set_follows_from_small_ones():
+@pytest.mark.parametrize("known", [0, 1])
+def test_a_search_of_more_starts_in_a_larger_set_follows_from_small_ones(known):
     wanted = Costs(1e-3, 2e-4)  # an iteration, and each structure of it
     sizes = (64, 256)
-    probed = [wanted.epoch_s(*search_work(STARTS, n, SHORT)) for n in sizes]
-    expected = wanted.epoch_s(*search_work(8, 10_000, ROUNDS))
-    assert search_s(8, 10_000, sizes, probed) == pytest.approx(expected, rel=1e-6)
+    probed = [wanted.epoch_s(*search_work(STARTS + known, n, SHORT)) for n in sizes]
+    expected = wanted.epoch_s(*search_work(8 + known, 10_000, ROUNDS))
+    assert search_s(8, 10_000, sizes, probed, known) == pytest.approx(expected, rel=1e-6)
     assert search_s(1, 10_000, sizes, [0.0, 0.0]) == 0
 
 

@@ -257,10 +257,10 @@ class OwnConfig(Section):
     starts: AtLeast1 = option(
         8,
         "Random radial functions that are tried by a short varpro on 32 structures; the best go on "
-        "with more of them, and stage 1 begins at the best of these. Those of a potential that the "
-        "training begins at are one more, and have to be beaten on more structures too; where it "
-        "has a network, this is given up only if the best does clearly better on structures left "
-        "out. 1: no search.",
+        "with more of them, and stage 1 begins at the best of these. Of a potential with a linear "
+        "readout that the training begins at, its own are one more; a network is given up if the "
+        "best does clearly better on structures left out (with six or more, and no share_pairs). "
+        "1: no search.",
     )
     share_pairs: bool = option(
         False,

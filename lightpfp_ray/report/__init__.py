@@ -101,6 +101,7 @@ def _asked(control: Mapping[str, Any], journal: Sequence[Mapping[str, Any]]) -> 
     return (
         table(head, _stages(control["multistage_config"], journal))
         + paragraph(f"Potential: {potential}.")
+        + "".join(paragraph(f"Note: {r['text']}.") for r in journal if r["type"] == "note")
         + folded("the whole control file, resolved", json.dumps(control, indent=2))
     )
 

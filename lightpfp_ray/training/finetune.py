@@ -6,11 +6,12 @@ structures ask.
 x_0 are the xi and E0 that were there. The ridge is the one with the least loss of structures that
 were left out, in folds: few structures do not decide on all of xi. The radial functions of a linear
 readout are one start more to search from, beside all those of a training from scratch; those under
-a network belong to it, and stay or go with it.
+a network belong to it, and stay or go with it; what holds xi holds it in either case.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 
@@ -91,7 +92,7 @@ def search_from(
     loss = loss_of(model, train, coefficients, power, sample, context)
     begin_anew(model, train, context, seed)
     losses = search(model, train, coefficients, starts, seed, rounds, context, [before])
-    if not loss_of(model, train, coefficients, power, sample, context) < loss:
+    if not lower(loss_of(model, train, coefficients, power, sample, context), loss):
         model.load_state_dict(before)
     return losses
 
@@ -105,8 +106,8 @@ def lets_go(
     rounds: Sequence[Round],
     context: WorkerContext,
 ) -> tuple[bool, list[float]]:
-    """Whether a training does better without the network that it begins at, by structures left out;
-    the potential then is a beginning from scratch. With the losses of the starts.
+    """Whether a training begins better without the network that there is, by structures left out;
+    with the losses of the starts of one from scratch. The potential stays as it is.
     """
     sample = train.sample(seed)
     left = train.part(sample[::FOLDS])
@@ -118,12 +119,16 @@ def lets_go(
     solve_reference_energies(own, rest, context)
     ridge = held_out_ridge(own, rest, coefficients, seed, context)
     refit(own, rest, coefficients, "mse", seed, context, ridge)
-    loss, loss_own = (
-        loss_of(each, left, coefficients, "mse", left.everything, context) for each in (anew, own)
-    )
-    if found := loss < LET_GO * loss_own:
-        model.load_state_dict(anew.state_dict())
-    return found, losses
+    found = []
+    for each in (anew, own):
+        solve_reference_energies(each, train, context)  # of elements that the rest lacks, too
+        found.append(loss_of(each, left, coefficients, "mse", left.everything, context))
+    return lower(found[0], LET_GO * found[1]), losses
+
+
+def lower(loss: float, than: float) -> bool:
+    """NaN is above everything."""
+    return math.isfinite(loss) and not loss >= than
 
 
 def _mean(parts: list[NormalEquations]) -> NormalEquations:

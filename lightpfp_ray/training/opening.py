@@ -85,14 +85,14 @@ class Opening:
     def _begin(
         self, model: MTP, stage: Stage, coefficients: Mapping[str, float], seed: int
     ) -> None:
-        """Radial functions, least squares and a network's neurons: those of a start from scratch,
-        or of the potential at which the training began.
+        """Radial functions, least squares and a network's neurons: of a start from scratch, or from
+        the potential at which the training began.
         """
-        if stage.member:
-            begin_anew(model, self.train, self.context, seed)
-        if not self.tunes:
-            self._choose_radial(model, coefficients, seed)
         anew = not self.tunes or self._lets_go(model, coefficients)
+        if anew and (stage.member or self.tunes):
+            begin_anew(model, self.train, self.context, seed)
+        if anew:
+            self._choose_radial(model, coefficients, seed)
         undetermined = solve_reference_energies(model, self.train, self.context)
         if undetermined and not stage.member:
             self.write("note", text=UNDETERMINED)
@@ -162,7 +162,7 @@ class Opening:
 
     def refit(self, model: MTP, stage: Stage, coefficients: Mapping[str, float]) -> None:
         """E0 of least squares, and xi where it is asked for, after the first stage; beside a
-        network xi is held to what it was.
+        network, and where the training began at a potential, xi is held to what it was.
         """
         solve_reference_energies(model, self.train, self.context)
         if self.plan.options.least_squares_stages:

@@ -52,7 +52,7 @@ def new_model(
 
 
 def begin_anew(model: MTP, structures: WeightedSet, context: WorkerContext, seed: int) -> None:
-    """Give a potential the random parameters of another seed."""
+    """Give a potential the random parameters of a seed."""
     sample = structures.sample(seed, SAMPLE)
     _draw(model, radial_gram(model.radial, structures, sample, context), seed)
 
@@ -72,7 +72,8 @@ def _draw(model: MTP, gram_QQ: Tensor, seed: int) -> None:
 def _draw_network(model: MTP, generator: torch.Generator) -> None:
     """Random hidden layers, and a last one that is zero: the potential is its linear path."""
     for layer in model.readout.layers[:-1]:
-        layer.weight.normal_(0, layer.in_features**-0.5, generator=generator)
+        drawn = torch.empty_like(layer.weight, device="cpu")
+        layer.weight.copy_(drawn.normal_(0, layer.in_features**-0.5, generator=generator))
         layer.bias.zero_()
     model.readout.layers[-1].weight.zero_()
 
