@@ -18,7 +18,6 @@ from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.coordinates import Coordinates, Maps
 from lightpfp_ray.training.finetune import FOLDS, held_out_ridge, lets_go, lower, search_from
 from lightpfp_ray.training.linear import equations, linear_part, loss_of, refit, set_linear_part
-from lightpfp_ray.training.loop import Loop
 from lightpfp_ray.training.opening import LEFT, Opening
 from lightpfp_ray.training.options import Options, refuse_contradiction
 from lightpfp_ray.training.pairs import (
@@ -38,6 +37,7 @@ from .training_samples import (
     ListJournal,
     Stage,
     model_of,
+    noise,
     parameters,
     plan,
     sets,
@@ -61,8 +61,8 @@ def copy_of(model):
 
 def tuned(folder, start, structures, **changes):
     journal = ListJournal()
-    loop = Loop(plan(folder, **changes), copy_of(start), structures, CONTEXT, journal)
-    return loop.run(), journal.records
+    model = trained(folder, structures, journal, start=start, **changes)
+    return model, journal.records
 
 
 def test_reference_energies_are_solved_anew_for_the_data(tmp_path, potential):
@@ -170,15 +170,6 @@ def test_a_loss_that_is_no_number_is_above_every_other():
     assert not lower(math.nan, math.nan)
     assert lower(1.0, 2.0)
     assert not lower(2.0, 2.0)
-
-
-def noise(structures):
-    """A potential with a network that no structure was asked for."""
-    model = model_of(structures, widths=(4,))
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.normal_(generator=torch.Generator().manual_seed(1))
-    return model
 
 
 def test_a_network_is_kept_where_it_predicts_and_given_up_where_it_does_not(tmp_path):

@@ -25,6 +25,7 @@ from .training_samples import (
     Stage,
     committee,
     model_of,
+    noise,
     parameters,
     sets,
     trained,
@@ -106,8 +107,13 @@ def test_workers_together_give_the_parameters_of_one(tmp_path, n_workers, n_trai
         torch.testing.assert_close(found, alone, rtol=1e-7, atol=1e-8)  # least squares: condition
 
 
+GIVEN_UP = {"start": noise(sets()["train"]), "stages": STAGES[:1]}
+
+
 @pytest.mark.parametrize(
-    "changes", [{"widths": (4,)}, VARPRO, COMMITTEE], ids=["search", "varpro", "committee"]
+    "changes",
+    [{"widths": (4,)}, VARPRO, COMMITTEE, GIVEN_UP],
+    ids=["search", "varpro", "committee", "given up"],
 )
 def test_workers_together_reach_the_errors_of_one(tmp_path, changes):
     """A quasi-Newton method enlarges rounding at each of its steps; what it finds is the same."""

@@ -1,5 +1,6 @@
 """Small sets and plans for the tests of the training."""
 
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -153,10 +154,11 @@ def trained(
     widths=(),
     dtype=torch.float64,
     seed=0,
+    start=None,
     **changes,
 ):
-    """The potential after all stages."""
-    model = model_of(structures["train"], context, widths, seed).to(dtype)
+    """The potential after all stages; `start`: from that one."""
+    model = deepcopy(start) or model_of(structures["train"], context, widths, seed).to(dtype)
     journal = journal or ListJournal()
     loop = Loop(
         plan(folder, seed=seed, **changes), model, structures, context or LocalContext(), journal
@@ -179,6 +181,15 @@ def moved(widths=()):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def noise(structures):
+    """A potential with a network that no structure was asked for."""
+    model = model_of(structures, widths=(4,))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(generator=torch.Generator().manual_seed(1))
     return model
 
 
