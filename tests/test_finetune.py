@@ -61,7 +61,7 @@ def copy_of(model):
 
 def tuned(folder, start, structures, **changes):
     journal = ListJournal()
-    model = trained(folder, structures, journal, start=start, **changes)
+    model = trained(folder, structures, journal, start=lambda _: copy_of(start), **changes)
     return model, journal.records
 
 

@@ -1,5 +1,7 @@
 """What a person sees of a run: each note once, at the latest when the run ends."""
 
+import json
+
 from lightpfp_ray.progress import Progress, _worth_a_line, border_line, calibration_lines
 
 
@@ -11,6 +13,15 @@ def test_each_note_is_printed_once_and_none_is_lost_at_the_end(tmp_path, capsys)
         with notes.open("a") as file:
             file.write("worker 0 was lost\n")
     assert capsys.readouterr().out == "note: worker 1 was lost\nnote: worker 0 was lost\n"
+
+
+def test_what_a_training_notes_is_printed(tmp_path, capsys):
+    journal = tmp_path / "journal.jsonl"
+    with Progress(journal, 10, tmp_path / "notes.txt"):
+        journal.write_text(
+            json.dumps({"type": "note", "step": 0, "text": "E0 is not known"}) + "\n"
+        )
+    assert capsys.readouterr().out == "note: E0 is not known\n"
 
 
 def test_where_a_stage_goes_back_or_stops_is_told_with_the_epoch_before():

@@ -16,7 +16,7 @@ from lightpfp_ray.data.dataset import StructureSet
 from lightpfp_ray.evaluation import evaluate
 from lightpfp_ray.journal import Journal
 from lightpfp_ray.output import OutputFolder
-from lightpfp_ray.report import _stages, write_report
+from lightpfp_ray.report import _asked, _stages, write_report
 from lightpfp_ray.selfcheck import EXPORTED, SelfCheckError, atoms_of, self_check
 from lightpfp_ray.training.context import LocalContext
 from lightpfp_ray.training.loop import Loop
@@ -137,6 +137,11 @@ def test_the_page_tells_the_run(page, run):
     ):
         assert expected in text
     assert "<group" not in page
+
+
+def test_what_the_training_noted_stands_beside_what_was_asked():
+    journal = [{"type": "note", "text": "E0 of <Al> is not known"}]
+    assert "Note: E0 of &lt;Al&gt; is not known." in _asked(CONTROL, journal)
 
 
 def test_of_a_polish_the_epochs_count_that_were_not_taken_back():

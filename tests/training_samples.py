@@ -1,6 +1,5 @@
 """Small sets and plans for the tests of the training."""
 
-from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -157,8 +156,11 @@ def trained(
     start=None,
     **changes,
 ):
-    """The potential after all stages; `start`: from that one."""
-    model = deepcopy(start) or model_of(structures["train"], context, widths, seed).to(dtype)
+    """The potential after all stages; `start` makes one to begin at, of training structures."""
+    if start:
+        model = start(structures["train"])
+    else:
+        model = model_of(structures["train"], context, widths, seed).to(dtype)
     journal = journal or ListJournal()
     loop = Loop(
         plan(folder, seed=seed, **changes), model, structures, context or LocalContext(), journal

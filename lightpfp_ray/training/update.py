@@ -20,13 +20,12 @@ from .pairs import CENTER, SharedPairs
 
 N_SUMS = 12
 
-LINEAR_RATE, NETWORK_RATE = 2.0, 0.1
-RADIAL_RATE = {"measured": 1.0, "plain": 0.3}
-PLAIN_RATE = 0.1
-"""Learning rates of the walkers in units of the stage's, with a linear readout and with a network,
-and of the radial functions under one: in units of the loss, or without, since pairs share them or
-nothing is whitened; without, all walkers of a linear readout have the last one. A network does not
-converge with the rate that is best for a linear readout.
+LINEAR_RATE, PLAIN_RATE = 2.0, 0.1
+NETWORK_RATE, NETWORK_RADIAL_RATE, NETWORK_PLAIN_RATE = 0.1, 1.0, 0.3
+"""Learning rates of the walkers in units of the stage's: with a linear readout; with a network, and
+of the radial functions under it. PLAIN: where the radial functions have no units of the loss, since
+pairs share them or nothing is whitened. A network does not converge with the rate that is best for
+a linear readout.
 """
 
 
@@ -80,7 +79,7 @@ def _rate(name: str, network: bool, measured: bool) -> float:
         return LINEAR_RATE if measured else PLAIN_RATE
     if not name.startswith("radial"):
         return NETWORK_RATE
-    return RADIAL_RATE["measured" if measured else "plain"]
+    return NETWORK_RADIAL_RATE if measured else NETWORK_PLAIN_RATE
 
 
 class AdamWalk:
